@@ -1,0 +1,49 @@
+"""A differentiable dynamics toolkit for gated recurrent units.
+
+Importing this package imports no JAX and changes no configuration: each public name
+loads the module that holds it on first use.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ._cells import GRU as GRU
+    from ._cells import LSTM as LSTM
+    from ._cells import AbstractCell as AbstractCell
+    from ._cells import ResetAfterGRU as ResetAfterGRU
+    from ._cells import gru as gru
+    from ._results import KINDS as KINDS
+    from ._results import RESULTS as RESULTS
+    from ._systems import AbstractSystem as AbstractSystem
+    from ._systems import Flow as Flow
+    from ._systems import Map as Map
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "AbstractCell": "_cells",
+    "GRU": "_cells",
+    "LSTM": "_cells",
+    "ResetAfterGRU": "_cells",
+    "gru": "_cells",
+    "KINDS": "_results",
+    "RESULTS": "_results",
+    "AbstractSystem": "_systems",
+    "Flow": "_systems",
+    "Map": "_systems",
+}
+
+__all__ = [*_HOMES, "__version__"]  # noqa: PLE0604
+
+
+def __getattr__(name: str):
+    if name not in _HOMES:
+        raise AttributeError(f"module 'cgru_jax' has no attribute '{name}'")
+    value = getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__():
+    return sorted(__all__)

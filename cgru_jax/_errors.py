@@ -1,0 +1,48 @@
+"""Input checks: one line that names the culprit and the cure, before any work starts."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def concrete(x) -> bool:
+    """Whether the values of `x` can be looked at now (no transformation is tracing it)."""
+    return not isinstance(x, jax.core.Tracer)
+
+
+def real_array(owner: str, name: str, value):
+    """`value` as a real floating array; concrete values must be finite."""
+    try:
+        array = value if isinstance(value, jax.Array) else np.asarray(value)
+    except ValueError as error:
+        raise ValueError(
+            f"{owner}: {name} is not a rectangular array of numbers ({error})."
+        ) from None
+    if array.dtype == object or not (
+        jnp.issubdtype(array.dtype, jnp.floating) or jnp.issubdtype(array.dtype, jnp.integer)
+    ):
+        what = {"O": type(value).__name__, "U": "text"}.get(array.dtype.kind, str(array.dtype))
+        raise ValueError(f"{owner}: {name} must hold real numbers, got {what}.")
+    check_finite(owner, name, array)
+    return jnp.asarray(array)
+
+
+def check_finite(owner: str, name: str, array) -> None:
+    """Refuse NaN and infinity where the values can be seen."""
+    if not concrete(array):
+        return
+    bad = np.argwhere(~np.isfinite(np.asarray(array)))
+    if len(bad):
+        place = tuple(int(i) for i in bad[0])
+        value = np.asarray(array)[place]
+        where = f"[{', '.join(map(str, place))}]" if place else ""
+        raise ValueError(f"{owner}: {name}{where} is {value}; every entry must be finite.")
+
+
+def check_x64(verb: str, dtype) -> None:
+    """Refuse a proof or a bifurcation in single precision."""
+    if dtype != jnp.float64:
+        raise ValueError(
+            f"{verb} needs double precision, got {dtype}: call "
+            'jax.config.update("jax_enable_x64", True) before the first array is made.'
+        )
