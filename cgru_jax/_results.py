@@ -41,7 +41,7 @@ class KINDS(eqx.Enumeration):
     degenerate = "degenerate"
 
 
-def name(item: eqx.EnumerationItem) -> str:
+def name(item) -> str:
     """The identifier of one concrete member, as it is written in code and in files."""
     names = list(item._enumeration._name_to_item)
     return names[int(np.asarray(item._value))]

@@ -22,12 +22,12 @@ class Equilibria(eqx.Module):
 
     points: Float[Array, "*batch k n"]
     eigenvalues: Complex[Array, "*batch k n"]
-    kind: eqx.EnumerationItem
+    kind: KINDS
     index: Float[Array, "*batch k"]
     residual: Float[Array, "*batch k"]
     valid: Bool[Array, "*batch k"]
     complete: Bool[Array, "*batch"]
-    result: eqx.EnumerationItem
+    result: RESULTS
 
     @property
     def count(self) -> Int[Array, "*batch"]:
