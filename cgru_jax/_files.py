@@ -1,0 +1,57 @@
+"""Whole files or none: a reader never meets half of one, nor reads what is no text."""
+
+import os
+import secrets
+import stat
+from pathlib import Path
+
+# A network of a thousand units in decimal is 60 MB: whatever is larger is no model.
+LARGEST = 64 * 2**20
+
+
+class DamagedFile(ValueError):
+    """A file that is not what it claims to be, or that it is not safe to read."""
+
+
+def write_bytes(path: Path, data: bytes) -> Path:
+    """Write `data` to `path`, making the folders that lead to it.
+
+    The bytes go to a temporary name in the same folder and reach the disk before they take
+    the name, so that an interrupted run leaves the old file or the new one.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # A random name: two processes may write the same file, and neither may win by halves.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def read_text(path: Path) -> str:
+    """The text of `path`, which must be a plain file of UTF-8 below 64 MiB.
+
+    **Raises:** `OSError` if it cannot be opened, `DamagedFile` if it is no such file.
+    """
+    with open(path, "rb", opener=_without_waiting) as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise DamagedFile(f"{path}: not a plain file.")
+        data = file.read(LARGEST + 1)
+    if len(data) > LARGEST:
+        raise DamagedFile(f"{path}: larger than {LARGEST // 2**20} MiB; this is no model.")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DamagedFile(f"{path}: not UTF-8 text (byte {error.start}).") from None
+
+
+def _without_waiting(path, flags):
+    # A pipe without a writer would otherwise hold the reader for ever.
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))

@@ -1,0 +1,7 @@
+"""Results to files, model files to cells. Never loaded by `import cgru_jax`."""
+
+from ._figure import save_figure
+from ._json import to_json, write_json
+from ._model import read_model
+
+__all__ = ["read_model", "save_figure", "to_json", "write_json"]
