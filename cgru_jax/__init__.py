@@ -8,13 +8,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ._atlas import ATLAS as ATLAS
+    from ._atlas import AtlasRow as AtlasRow
+    from ._atlas import Counts as Counts
     from ._cells import GRU as GRU
     from ._cells import LSTM as LSTM
     from ._cells import AbstractCell as AbstractCell
     from ._cells import ResetAfterGRU as ResetAfterGRU
     from ._cells import gru as gru
+    from ._equilibria import Equilibria as Equilibria
+    from ._equilibria import find_equilibria as find_equilibria
+    from ._equilibria import grid as grid
     from ._results import KINDS as KINDS
     from ._results import RESULTS as RESULTS
+    from ._stability import Stability as Stability
+    from ._stability import classify as classify
+    from ._stability import degree as degree
     from ._systems import AbstractSystem as AbstractSystem
     from ._systems import Flow as Flow
     from ._systems import Map as Map
@@ -22,13 +31,22 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "ATLAS": "_atlas",
+    "AtlasRow": "_atlas",
+    "Counts": "_atlas",
     "AbstractCell": "_cells",
     "GRU": "_cells",
     "LSTM": "_cells",
     "ResetAfterGRU": "_cells",
     "gru": "_cells",
+    "Equilibria": "_equilibria",
+    "find_equilibria": "_equilibria",
+    "grid": "_equilibria",
     "KINDS": "_results",
     "RESULTS": "_results",
+    "Stability": "_stability",
+    "classify": "_stability",
+    "degree": "_stability",
     "AbstractSystem": "_systems",
     "Flow": "_systems",
     "Map": "_systems",
