@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from ._equilibria import Equilibria as Equilibria
     from ._equilibria import find_equilibria as find_equilibria
     from ._equilibria import grid as grid
+    from ._integrate import Trajectory as Trajectory
+    from ._integrate import integrate as integrate
     from ._results import KINDS as KINDS
     from ._results import RESULTS as RESULTS
     from ._stability import Stability as Stability
@@ -42,6 +44,8 @@ _HOMES = {
     "Equilibria": "_equilibria",
     "find_equilibria": "_equilibria",
     "grid": "_equilibria",
+    "Trajectory": "_integrate",
+    "integrate": "_integrate",
     "KINDS": "_results",
     "RESULTS": "_results",
     "Stability": "_stability",

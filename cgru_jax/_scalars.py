@@ -78,12 +78,12 @@ def permute(equation, operands):
     pool = np.concatenate([operand.ravel() for operand in operands[:moved]])
     starts = np.cumsum([0, *(operand.size for operand in operands[: moved - 1])])
     indices = [
-        jnp.arange(operand.size, dtype=jnp.int32).reshape(operand.shape) + int(start)
+        np.arange(start, start + operand.size, dtype=np.int32).reshape(operand.shape)
         for operand, start in zip(operands[:moved], starts, strict=True)
     ]
     with jax.ensure_compile_time_eval():
         outputs = equation.primitive.bind(
-            *indices, *map(jnp.asarray, fixed), **equation.params
+            *map(jnp.asarray, [*indices, *fixed]), **equation.params
         )
     if not equation.primitive.multiple_results:
         outputs = [outputs]
@@ -122,7 +122,8 @@ def inner_jaxpr(equation):
 
 def _pool(scalars) -> np.ndarray:
     pool = np.empty(len(scalars), dtype=object)
-    pool[:] = scalars
+    for i, scalar in enumerate(scalars):  # a slice would ask a tracer for its values
+        pool[i] = scalar
     return pool
 
 
