@@ -3,5 +3,6 @@
 from ._figure import save_figure
 from ._json import to_json, write_json
 from ._model import read_model
+from ._report import tally, write_report
 
-__all__ = ["read_model", "save_figure", "to_json", "write_json"]
+__all__ = ["read_model", "save_figure", "tally", "to_json", "write_json", "write_report"]

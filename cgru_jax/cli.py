@@ -1,0 +1,180 @@
+"""The command line: `cgru-jax`.
+
+Heavy modules are imported inside the commands: help and version answer at once.
+"""
+
+import contextlib
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated
+
+import cyclopts
+from cyclopts import Parameter
+
+from . import __version__
+from ._files import DamagedFile, write_bytes
+
+DONE, INCOMPLETE, BAD_INPUT, DAMAGED, INTERRUPTED = 0, 1, 2, 3, 130
+
+app = cyclopts.App(
+    name="cgru-jax",
+    version=__version__,
+    help="Equilibria, bifurcations and portraits of gated recurrent units.",
+    help_epilogue="Add --debug to any command for the traceback of an error. Exit status: "
+    "0 done, 1 part of the work is missing, 2 bad input, 3 damaged file, 130 interrupted.",
+    help_format="plaintext",
+    help_formatter="plain",
+    result_action="return_value",
+    suppress_keyboard_interrupt=False,
+)
+_Flag = Annotated[bool, Parameter(negative="")]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command.
+
+    **Returns:** the exit status: 0 if the work was done, whatever it found; 1 if part of
+    the work is missing; 2 for bad input; 3 for a damaged file; 130 when interrupted.
+    """
+    argv = sys.argv[1:] if argv is None else list(argv)
+    debug = "--debug" in argv
+    argv = [argument for argument in argv if argument != "--debug"]
+    try:
+        return app(argv, exit_on_error=False, print_error=False) or DONE
+    except KeyboardInterrupt:
+        return _fail("interrupted; what was written stays", INTERRUPTED, debug)
+    except BrokenPipeError:
+        # The reader of our output left (`| head`): nothing more can be said to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return INCOMPLETE
+    except DamagedFile as error:
+        return _fail(str(error), DAMAGED, debug)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return _fail(f"{where}{error.strerror or error}", BAD_INPUT, debug)
+    except (cyclopts.CycloptsError, ValueError) as error:
+        return _fail(str(error), BAD_INPUT, debug)
+    except Exception as error:
+        what = f"{type(error).__name__}: {error}"
+        return _fail(f"unexpected {what} (--debug shows where)", INCOMPLETE, debug)
+
+
+@app.command
+def analyse(
+    file: Path,
+    *,
+    out: Path | None = None,
+    json: _Flag = False,
+) -> int:
+    """Print the equilibria of the network in a model file.
+
+    Parameters
+    ----------
+    file
+        A model file, TOML or JSON: cell = "gru", "reset_after" or "lstm", and its arrays.
+    out
+        A folder for equilibria.json and, in one or two dimensions, portrait.png.
+    json
+        Print one JSON document instead of a table.
+    """
+    if out is not None:
+        _make_writable(out)
+    _use_x64()
+    from . import _analyse, io
+
+    cell = io.read_model(file)
+    found = _analyse.analyse(cell)
+    analysis = {"file": str(file)} | _analyse.document(cell, found)
+    if out is not None:
+        io.write_json(out / "equilibria.json", analysis)
+        if cell.size <= 2:
+            _analyse.portrait(cell, found, out / "portrait.png")
+    print(io.to_json(analysis) if json else _analyse.as_table(analysis), flush=True)
+    # Equilibria for which there was no room were found and are not in the answer.
+    return INCOMPLETE if analysis["result"] == "capacity" else DONE
+
+
+@app.command
+def reproduce(
+    *,
+    out: Path = Path("results"),
+    only: Annotated[list[str] | None, Parameter(negative="", consume_multiple=True)] = None,
+    quick: _Flag = False,
+    full: _Flag = False,
+    experiments: Path | None = None,
+) -> int:
+    """Repeat the papers' experiments and write numbers, figures and a report.
+
+    Open OUT/report.html first. Numbers are in OUT/NAME/numbers.json.
+
+    Parameters
+    ----------
+    out
+        The folder for the results.
+    only
+        Names of experiments; without it, all of them.
+    quick
+        Every experiment at its smallest honest size.
+    full
+        Every experiment at the papers' size.
+    experiments
+        The folder of experiments; without it, the one in the checkout.
+    """
+    if quick and full:
+        raise ValueError("--quick and --full exclude each other.")
+    if only == []:
+        raise ValueError("--only needs the name of an experiment.")
+    if experiments is None:
+        experiments = Path(__file__).parent.parent / "experiments"
+    from . import _reproduce, io
+
+    chosen = _reproduce.find_experiments(experiments, only)
+    _make_writable(out)
+    _use_x64()
+    size = "quick" if quick else "full" if full else "default"
+    records = []
+    try:
+        _run(chosen, out, size, records)
+    finally:
+        # Also when interrupted: what is done is in the report, and the rest is counted.
+        summary = _reproduce.summarise(records, size, len(chosen))
+        io.write_json(out / "summary.json", summary)
+        io.write_report(out / "report.html", summary, out)
+    print(io.tally(summary))
+    print(out / "report.html", flush=True)
+    return INCOMPLETE if any(record["error"] for record in records) else DONE
+
+
+def _run(chosen, out: Path, size: str, records: list) -> None:
+    from tqdm import tqdm
+
+    from . import _reproduce
+
+    # What an experiment prints is a message, not a result.
+    with contextlib.redirect_stdout(sys.stderr), tqdm(chosen, unit="experiment") as bar:
+        for experiment in bar:
+            bar.set_postfix_str(experiment.name)
+            record = _reproduce.run_experiment(experiment, out, size)
+            records.append(record)
+            if record["error"]:
+                bar.write(f"{experiment.name} failed: {record['error']}", file=sys.stderr)
+
+
+def _use_x64() -> None:
+    import jax
+
+    jax.config.update("jax_enable_x64", True)
+
+
+def _make_writable(folder: Path) -> None:
+    """Find out before the work, not after it, that nothing can be written."""
+    write_bytes(folder / ".cgru-jax", b"").unlink()
+
+
+def _fail(message: str, status: int, debug: bool) -> int:
+    if debug:
+        traceback.print_exc()
+    print("cgru-jax: " + " ".join(message.split()), file=sys.stderr)
+    return status
