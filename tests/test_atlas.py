@@ -2,9 +2,10 @@
 
 import dataclasses
 
-import cgru_jax as cgru
 import jax.numpy as jnp
 import pytest
+
+import cgru_jax as cgru
 
 CASES = [name for name in cgru.ATLAS if cgru.ATLAS[name].figure.startswith("9")]
 

@@ -1,0 +1,8 @@
+"""Pictures on axes that the caller made. Never loaded by `import cgru_jax`."""
+
+from ._line import flow_line
+from ._marks import legend, mark
+from ._portrait import phase_portrait, speed_bar
+from ._series import time_series
+
+__all__ = ["flow_line", "legend", "mark", "phase_portrait", "speed_bar", "time_series"]

@@ -1,0 +1,173 @@
+"""The portrait of a planar system: speed, direction, nullclines, trajectories, equilibria."""
+
+import functools
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+from matplotlib import patheffects
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+
+from .._cells import AbstractCell
+from .._equilibria import Equilibria, find_equilibria, grid
+from .._program import hoist
+from .._systems import AbstractSystem, Flow
+from ._marks import mark
+
+RESOLUTION = 241  # samples per axis: a nullcline's narrowest fold in the atlas spans ten
+ARROWS = 23  # per axis
+SLOWEST, FASTEST = -2.5, 0  # log10 of speed; a fixed range makes portraits comparable
+TIME_STEP = 0.1  # RK4 at this step errs by 1e-4 on cells with weights of ten
+
+
+def phase_portrait(
+    system: AbstractSystem,
+    ax: Axes,
+    *,
+    box: tuple = ((-1.5, -1.5), (1.5, 1.5)),
+    equilibria: Equilibria | None = None,
+    starts: Float[Array, "s 2"] | None = None,
+    time: int | float = 30.0,
+) -> dict:
+    """Draw a planar system in the manner of the paper's figures 2 to 7 and 9.
+
+    Colour is log10 of speed, arrows show the direction, the solid line is where the first
+    component of the field vanishes, the dashed line where the second does, pale lines are
+    trajectories, marks are equilibria by kind. `speed_bar` and `legend` explain them.
+
+    **Arguments:**
+
+    - `system`: a `Flow` or a `Map` with a state of shape `(2,)`. Of a `Map`, increments
+      are drawn where a `Flow` has its field, and iterates joined by lines.
+    - `ax`: where to draw.
+    - `box`: lower and upper corner, each of shape `(2,)`.
+    - `equilibria`: of this system; `find_equilibria` is asked where it is left out.
+    - `starts`: shape `(s, 2)`, where trajectories begin; 8 × 8 over the box where it is
+      left out, none for shape `(0, 2)`.
+    - `time`: how long to follow them, in units of the system's time.
+
+    **Returns:** what was drawn, as NumPy arrays: `x`, `y` (the samples per axis), `log_speed`
+    (rows are y), `nullclines` (for each component a list of polylines), `trajectories`
+    of shape `(s, times, 2)`, `points` and `kinds` of the equilibria.
+
+    **Raises:** `ValueError` if the system is not planar or the box is empty.
+    """
+    lo, hi = (np.asarray(corner, float) for corner in box)
+    if lo.shape != (2,) or hi.shape != (2,) or not (lo < hi).all():
+        raise ValueError(
+            f"phase_portrait: box must be (lower, upper) corner of a rectangle, got {box}."
+        )
+    size = getattr(system.field, "size", 2)
+    if size != 2:
+        raise ValueError(f"phase_portrait draws planar systems, got dimension {size}.")
+    if equilibria is None:
+        equilibria = _equilibria(system, lo, hi)
+    if starts is None:
+        # On the vertices of a square grid, its border included, as in the paper.
+        axes = np.linspace(lo, hi, 8).T
+        starts = np.stack(np.meshgrid(*axes), axis=-1).reshape(-1, 2)
+    starts = jnp.asarray(starts, float)
+    program, arrays = hoist(system.residual, jnp.zeros(2))
+    steps = round(time / TIME_STEP) if isinstance(system, Flow) else round(time)
+    field, trajectories = _sample(program, type(system), steps, arrays, (lo, hi), starts)
+    field, trajectories = np.asarray(field), np.asarray(trajectories)
+
+    x, y = np.linspace(lo, hi, RESOLUTION).T
+    with np.errstate(divide="ignore"):
+        log_speed = np.log10(np.hypot(*field))
+    ax.imshow(
+        log_speed,
+        extent=(lo[0], hi[0], lo[1], hi[1]),
+        origin="lower",
+        aspect="auto",
+        interpolation="bilinear",
+        cmap="cividis",
+        vmin=SLOWEST,
+        vmax=FASTEST,
+    )
+    ax.add_collection(
+        LineCollection(trajectories, colors="#8E24C9", linewidths=0.8, label="trajectory")
+    )
+    _arrows(ax, x, y, field)
+    nullclines = [
+        _nullcline(ax, x, y, field[0], "#E69F00", "solid", "ẋ = 0"),
+        _nullcline(ax, x, y, field[1], "#F5B5D8", "dashed", "ẏ = 0"),
+    ]
+    ax.set(xlim=(lo[0], hi[0]), ylim=(lo[1], hi[1]), xlabel="x", ylabel="y")
+    ax.set_aspect("equal", adjustable="box")
+    return {
+        "x": x,
+        "y": y,
+        "log_speed": log_speed.round(3),
+        "nullclines": nullclines,
+        "trajectories": trajectories.round(4),
+        **mark(equilibria, ax),
+    }
+
+
+def speed_bar(ax: Axes) -> None:
+    """Add the colour bar of a portrait to its figure, beside `ax`."""
+    (image,) = ax.images
+    bar = ax.figure.colorbar(image, ax=ax, extend="min", shrink=0.8, pad=0.02)
+    bar.set_label("log₁₀ speed")
+
+
+def _equilibria(system, lo, hi):
+    if isinstance(system.field, AbstractCell):
+        return find_equilibria(system)
+    starts = (lo + hi) / 2 + (hi - lo) / 2 * grid(2, 12)
+    return find_equilibria(system, starts)
+
+
+@eqx.filter_jit
+def _sample(program, reading, steps, arrays, box, starts):
+    """The field on the grid, shape `(2, y, x)`, and the trajectories."""
+    field = functools.partial(program, arrays)
+    x, y = jnp.linspace(*box, RESOLUTION).T
+    plane = jnp.stack(jnp.meshgrid(x, y), axis=-1)
+    values = jax.vmap(jax.vmap(field))(plane)
+
+    def advance(h, _):
+        if reading is not Flow:
+            return h + field(h), h
+        k1 = field(h)
+        k2 = field(h + TIME_STEP / 2 * k1)
+        k3 = field(h + TIME_STEP / 2 * k2)
+        k4 = field(h + TIME_STEP * k3)
+        return h + TIME_STEP / 6 * (k1 + 2 * k2 + 2 * k3 + k4), h
+
+    follow = jax.vmap(lambda h: jax.lax.scan(advance, h, length=steps + 1)[1])
+    return jnp.moveaxis(values, -1, 0), follow(starts)
+
+
+def _arrows(ax, x, y, field):
+    places = np.linspace(0, RESOLUTION - 1, 2 * ARROWS + 1).round().astype(int)[1::2]
+    u, v = field[:, places[:, None], places]
+    speed = np.hypot(u, v)
+    speed = np.where(speed > 0, speed, np.inf)
+    ax.quiver(
+        x[places],
+        y[places],
+        u / speed,
+        v / speed,
+        angles="xy",
+        scale=1.6 * ARROWS,
+        width=0.003,
+        headwidth=4,
+        pivot="middle",
+        zorder=3,
+    )
+
+
+def _nullcline(ax, x, y, component, colour, style, label):
+    contour = ax.contour(
+        x, y, component, levels=[0.0], colors=[colour], linestyles=[style], linewidths=1.8
+    )
+    # A dark edge keeps the lines visible on the bright end of the colours.
+    edge = [patheffects.withStroke(linewidth=2.8, foreground="black", alpha=0.6)]
+    contour.set(path_effects=edge, zorder=4)
+    ax.plot([], [], color=colour, linestyle=style, linewidth=1.8, label=label)
+    return [line.round(4) for line in contour.allsegs[0] if len(line)]
