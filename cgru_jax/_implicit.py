@@ -4,7 +4,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from ._linalg import CLOSED_FORM_SIZE, determinant, scalar_adjugate, solve
 from ._program import Program, hoist
@@ -48,36 +48,67 @@ def _rooted_jvp(program, primals, tangents):
     moved, _ = tangents
     # Calling the rule again, not reading `found`, is what gives the second derivative.
     root = _rooted(program, arrays, found)
-    jacobian = jax.jacfwd(lambda x: program(arrays, x))(root)
+
+    def residual(x):
+        return program(arrays, x)
+
+    jacobian = jax.jacfwd(residual)(root)
     _, drift = jax.jvp(lambda a: program(a, root), (arrays,), (moved,))
     step = solve(jacobian, -drift)
-    return root, jnp.where(is_singular(jacobian), jnp.nan, step)
+    return root, jnp.where(is_singular(residual, root, jacobian), jnp.nan, step)
 
 
-def is_singular(jacobian: Float[Array, "n n"]) -> Float[Array, ""]:
-    """Whether a Jacobian, known at a root that is exact to round-off, may be singular.
+def is_singular(residual, root: Float[Array, " n"], jacobian) -> Bool[Array, ""]:
+    """Whether the Jacobian at a root found in working precision may be singular.
 
-    At a fold a root is exact to the square root of round-off only, and so is the vanishing
-    eigenvalue: distances to singularity below that cannot be told from zero.
+    Rounding hides a residual below `noise`. At a fold of curvature c it therefore moves the
+    root by sqrt(noise / c) and the vanishing eigenvalue by sqrt(noise c); at a cusp the
+    eigenvalue moves by noise^(2/3). What is smaller than that cannot be told from zero.
     """
-    scale = jnp.max(jnp.abs(jacobian))
-    return ~(distance_to_singularity(jacobian) > singularity_tolerance(scale))
+    sigma, left, right = smallest_singular(jacobian)
+    curvature = jnp.abs(left @ second_derivative(residual, root, right))
+    size = field_size(residual, root, right)
+    eps = jnp.finfo(root.dtype).eps
+    # The factors are margins: the residual of a cell is a few units of rounding.
+    fold = 16 * jnp.sqrt(eps * size * curvature)
+    cusp = 32 * eps ** (2 / 3) * size
+    return ~(sigma > fold + cusp)
 
 
-def singularity_tolerance(scale: Float[Array, ""]) -> Float[Array, ""]:
-    """How small an eigenvalue is a zero, at a root found in working precision."""
-    # 64 allows for the curvature of a cell with weights of about ten.
-    return 64 * jnp.sqrt(jnp.finfo(scale.dtype).eps) * scale
+def second_derivative(residual, root, direction) -> Float[Array, " n"]:
+    """The second derivative of `residual` along `direction`, taken twice; shape `(n,)`."""
+
+    def slope(x):
+        return jax.jvp(residual, (x,), (direction,))[1]
+
+    return jax.jvp(slope, (root,), (direction,))[1]
 
 
-def distance_to_singularity(jacobian: Float[Array, "n n"]) -> Float[Array, ""]:
-    """An estimate of the smallest singular value, within a factor n."""
+def field_size(residual, root, direction) -> Float[Array, ""]:
+    """How large the field is one unit away along `direction`: the scale of its rounding."""
+    ahead, behind = residual(root + direction), residual(root - direction)
+    return jnp.maximum(jnp.max(jnp.abs(ahead)), jnp.max(jnp.abs(behind)))
+
+
+def smallest_singular(jacobian: Float[Array, "n n"]):
+    """The smallest singular value, shape `()`, with its left and right unit vectors.
+
+    Up to three dimensions from the adjugate: the value then holds within a factor n, and
+    the vectors become exact as it vanishes, which is where they are needed.
+    """
     n = jacobian.shape[0]
     if n > CLOSED_FORM_SIZE:
-        return jnp.linalg.svd(jacobian, compute_uv=False)[-1]
+        u, values, vt = jnp.linalg.svd(jacobian)
+        return values[-1], u[:, -1], vt[-1]
     rows = [[jacobian[i, j] for j in range(n)] for i in range(n)]
-    largest = functools.reduce(
-        jnp.maximum, [jnp.abs(x) for row in scalar_adjugate(rows) for x in row]
+    adjugate = jnp.stack([jnp.stack(row) for row in scalar_adjugate(rows)])
+    largest = jnp.max(jnp.abs(adjugate))
+    there = jnp.where(largest > 0, largest, 1)
+    column = adjugate[:, jnp.argmax(jnp.max(jnp.abs(adjugate), axis=0))]
+    row = adjugate[jnp.argmax(jnp.max(jnp.abs(adjugate), axis=1))]
+    first = jnp.zeros(n, jacobian.dtype).at[0].set(1)
+    right, left = (
+        jnp.where(largest > 0, v / jnp.linalg.norm(jnp.where(largest > 0, v, first)), first)
+        for v in (column, row)
     )
-    det = jnp.abs(determinant(jacobian))
-    return jnp.where(largest > 0, det / jnp.where(largest > 0, largest, 1), 0.0)
+    return jnp.abs(determinant(jacobian)) / there, left, right

@@ -23,6 +23,11 @@ class AbstractCell(eqx.Module):
     def size(self) -> int:
         """The dimension of the state."""
 
+    @property
+    @abc.abstractmethod
+    def units(self) -> int:
+        """The number of units."""
+
     @abc.abstractmethod
     def __call__(self, h: Float[Array, " n"]) -> Float[Array, " n"]:
         """The increment of the state `h`, shape `(n,)`."""

@@ -64,6 +64,10 @@ class LSTM(AbstractCell):
         """The dimension of the state, twice the number of units."""
         return 2 * self.U_f.shape[-1]
 
+    @property
+    def units(self) -> int:
+        return self.U_f.shape[-1]
+
     def __call__(self, h: Float[Array, " n"]) -> Float[Array, " n"]:
         h, c = jnp.split(h, 2)
         f = jax.nn.sigmoid(dot(self.U_f, h) + self.b_f)

@@ -58,6 +58,10 @@ class ResetAfterGRU(AbstractCell):
     def size(self) -> int:
         return self.U_h.shape[-1]
 
+    @property
+    def units(self) -> int:
+        return self.U_h.shape[-1]
+
     def __call__(self, h: Float[Array, " n"]) -> Float[Array, " n"]:
         z = jax.nn.sigmoid(dot(self.U_z, h) + self.b_z)
         r = jax.nn.sigmoid(dot(self.U_r, h) + self.b_r)

@@ -1,0 +1,326 @@
+"""Equilibria by Newton's method from many starts: any size, nothing proved."""
+
+import functools
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import Array, Float
+
+from .. import _scalars
+from .._cells import AbstractCell
+from .._errors import concrete, real_array
+from .._implicit import attach
+from .._linalg import CLOSED_FORM_SIZE, scalar_adjugate, scalar_determinant, scalar_solve
+from .._program import hoist
+from .._results import KINDS, RESULTS, choose
+from .._stability import classify, degree
+from .._systems import AbstractSystem
+from ._base import Equilibria
+
+# Steps of an eighth of the box from any start to near a root; then a few for every distinct
+# candidate; then many for a stubborn one: a double root only halves the distance each time.
+APPROACH, POLISH, PATIENCE = 12, 6, 50
+
+
+def find_equilibria(
+    system: AbstractSystem, starts: Float[Array, "s n"] | None = None, *, capacity: int = 64
+) -> Equilibria:
+    """Equilibria that Newton's method reaches from the given starts.
+
+    **Arguments:**
+
+    - `system`: a `Flow` or a `Map`.
+    - `starts`: shape `(s, n)`. May be left out for a cell: a grid over the box that its
+      equilibria lie in for one or two dimensions, states along trajectories for more.
+    - `capacity`: how many equilibria there is room for.
+
+    **Returns:** `Equilibria` in `capacity` slots, in no particular order. The points carry
+    derivatives of every order with respect to everything that `system` holds or its field
+    closes over. `complete` is always False: nothing is proved; see `enumerate_equilibria`.
+
+    **Fails:** `result` is `nonfinite` (a parameter or a start is NaN or infinite; no
+    equilibria), `capacity` (there are more), or `singular` (an equilibrium is degenerate:
+    its place stands, its derivative is NaN). `ValueError` for starts of a wrong shape.
+
+    **Source:** derived here; step lengths are bounded by an eighth of the extent of the
+    starts, which keeps Newton's method from leaping between basins.
+    """
+    starts = _default_starts(system) if starts is None else starts
+    starts = real_array("find_equilibria", "starts", starts)
+    starts = starts.astype(jnp.result_type(starts, float))
+    if starts.ndim != 2 or 0 in starts.shape:
+        raise ValueError(
+            f"find_equilibria: starts must have shape (s, n) with s, n ≥ 1, got "
+            f"{starts.shape}; one start is starts[None]."
+        )
+    size = getattr(system.field, "size", starts.shape[1])
+    if size != starts.shape[1]:
+        raise ValueError(
+            f"find_equilibria: starts of shape {starts.shape} do not fit a system of "
+            f"dimension {size}."
+        )
+    if capacity < 1:
+        raise ValueError(f"find_equilibria: capacity must be at least 1, got {capacity}.")
+    program, arrays = hoist(system.residual, starts[0])
+    return _find(program, type(system), capacity, arrays, starts)
+
+
+def grid(n: int, per_axis: int) -> Float[Array, "s n"]:
+    """Starts that cover the box [−1, 1]^n evenly.
+
+    **Returns:** shape `(per_axis ** n, n)`: the centres of the cells of a regular grid.
+
+    **Raises:** `ValueError` if `n` or `per_axis` is not a positive whole number.
+    """
+    for name, value in (("n", n), ("per_axis", per_axis)):
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(f"grid: {name} must be a whole number ≥ 1, got {value!r}.")
+    axis = (2 * jnp.arange(per_axis) + 1) / per_axis - 1
+    return jnp.stack(jnp.meshgrid(*[axis] * n, indexing="ij"), -1).reshape(-1, n)
+
+
+def _default_starts(system):
+    cell = system.field
+    if not isinstance(cell, AbstractCell):
+        raise ValueError(
+            "find_equilibria: starts can be left out for a cell only; for a field of your "
+            "own give an array of shape (s, n)."
+        )
+    if cell.size == cell.units <= 2:
+        return grid(cell.size, 64 if cell.size == 1 else 12)
+    return _along_trajectories(cell)
+
+
+def _along_trajectories(cell, trajectories=64, moments=4, spacing=8):
+    """States that the network visits: Newton's method seldom converges from others."""
+    begin, noise = jr.split(jr.key(0))
+    states = jr.uniform(begin, (trajectories, cell.size), minval=-1, maxval=1)
+    rows = []
+    for _ in range(moments):
+        rows.append(states)
+        for _ in range(spacing):
+            states = states + jax.vmap(cell)(states)
+    visited = jnp.concatenate(rows)
+    return visited + 0.05 * jr.normal(noise, visited.shape)
+
+
+@eqx.filter_jit
+def _find(program, reading, capacity, arrays, starts):
+    frozen = jax.lax.stop_gradient(arrays)
+    approach, settle = _newton(program, frozen, jax.lax.stop_gradient(starts))
+    near, reach, converging = jax.vmap(approach)(starts)
+    first = _distinct(near, reach)
+    # Degenerate roots and mere slow points look alike from here. They get slots of their
+    # own, lest a valley full of them crowds out the plain roots.
+    plain = _select(near, first & converging, min(capacity, len(starts)))
+    others = _select(near, first & ~converging, min(max(capacity // 2, 4), len(starts)))
+    roots, reach = _settle_all(settle, jnp.concatenate([plain, others]))
+    first = _distinct(roots, reach)
+    found = jnp.sum(first)
+
+    finite = jnp.all(jnp.isfinite(starts))
+    for array in frozen:
+        finite &= jnp.all(jnp.isfinite(array))
+    points = jnp.where(finite, _select(roots, first, capacity), jnp.nan)
+    valid = jnp.isfinite(points[:, 0])
+    points = jax.vmap(functools.partial(attach, program, arrays))(points)
+
+    system = reading(functools.partial(program, arrays))
+    seen = jax.vmap(functools.partial(classify, system))(points)
+    singular = seen.singular & valid
+    result = choose(
+        RESULTS,
+        RESULTS.successful,
+        (~finite, RESULTS.nonfinite),
+        (found > capacity, RESULTS.capacity),
+        (found == 0, RESULTS.not_converged),
+        (jnp.any(singular), RESULTS.singular),
+    )
+    return Equilibria(
+        points=points,
+        eigenvalues=seen.eigenvalues,
+        kind=seen.kind,
+        index=_with_degrees(system, points, seen.index, singular),
+        residual=jnp.max(jnp.abs(jax.vmap(system.residual)(points)), axis=-1),
+        valid=valid,
+        complete=jnp.zeros((), bool),
+        result=result,
+    )
+
+
+def _newton(program, arrays, starts):
+    """Two functions of one point: `approach(point)` and `settle(point, steps)`.
+
+    Each returns a point, shape `(n,)`, and how far from it the root may lie, shape `()`:
+    infinite if the point is not near one (`approach`), or not converged (`settle`).
+    `approach` also says whether the last step was that of a plain root. The scales of state
+    and field are read off the starts of the search.
+    """
+    n = starts.shape[1]
+    scalar = n <= CLOSED_FORM_SIZE and _scalars.worthwhile(program)
+    linear = functools.partial(
+        _linearise_scalars if scalar else _linearise, program, arrays
+    )
+    extent = jnp.max(starts, axis=0) - jnp.min(starts, axis=0)
+    longest = jnp.where(extent > 0, extent, jnp.maximum(1, jnp.abs(starts[0]))) / 8
+    limits = tuple(longest[i] for i in range(n)) if scalar else longest
+    room = _norm(limits)
+    strength = jnp.max(jnp.abs(jax.vmap(lambda x: program(arrays, x))(starts)))
+    noise = 16 * jnp.finfo(starts.dtype).eps * strength  # what rounding hides
+
+    def advance(x, move):
+        stretch = _norm(jax.tree.map(lambda m, limit: m / limit, move, limits))
+        scale = 1 / jnp.maximum(1, stretch)
+        # Where the Jacobian is exactly singular there is no step: move on a little.
+        sound = jnp.isfinite(stretch)
+        return jax.tree.map(
+            lambda a, m, limit: a + jnp.where(sound, scale * m, limit / 8), x, move, limits
+        )
+
+    def measure(x):
+        value, move, inverse = linear(x)
+        size = _norm(value)
+        reach = 4 * inverse * (size + noise / 8)
+        return size, _norm(move), jnp.minimum(reach, 1e-4 * room) + 1e-9 * room
+
+    def unpack(point):
+        return tuple(point[i] for i in range(n)) if scalar else point
+
+    def pack(x):
+        return jnp.stack(x) if scalar else x
+
+    def approach(point):
+        def step(_, x):
+            return advance(x, linear(x)[1])
+
+        x = jax.lax.fori_loop(0, APPROACH, step, unpack(point))
+        size, move, reach = measure(x)
+        near = (size <= 1e-2 * strength) & (move <= room)
+        return pack(x), jnp.where(near, reach, jnp.inf), reach < 1e-4 * room
+
+    def settle(point, steps):
+        # At a degenerate root the last steps are noise divided by noise: keep the best.
+        def step(_, state):
+            x, best, least = state
+            value, move, _ = linear(x)
+            size = _norm(value)
+            better = size < least
+            best = jax.tree.map(lambda a, b: jnp.where(better, a, b), x, best)
+            return advance(x, move), best, jnp.where(better, size, least)
+
+        x = unpack(point)
+        state = (x, x, jnp.full((), jnp.inf, starts.dtype))
+        best = jax.lax.fori_loop(0, steps, step, state)[1]
+        size, move, reach = measure(best)
+        close = (size <= 1e-6 * strength) & (move <= 1e-9 * room)
+        return pack(best), jnp.where(close | (size <= noise), reach, jnp.inf)
+
+    return approach, settle
+
+
+def _settle_all(settle, points):
+    """Settle every point: a few steps for all, then many for each that needs them.
+
+    One pass of the loop serves one point of every member of a batch, so that a batch in
+    which all converge at once pays for nothing else.
+    """
+    points, reach = jax.vmap(lambda point: settle(point, POLISH))(points)
+
+    def stubborn(state):
+        points, reach, waiting = state
+        slot = jnp.argmax(waiting)
+        point, close = settle(points[slot], PATIENCE)
+        return (
+            points.at[slot].set(point),
+            reach.at[slot].set(close),
+            waiting.at[slot].set(False),
+        )
+
+    waiting = jnp.isfinite(points[:, 0]) & ~jnp.isfinite(reach)
+    state = (points, reach, waiting)
+    return jax.lax.while_loop(lambda state: jnp.any(state[2]), stubborn, state)[:2]
+
+
+def _linearise_scalars(program, arrays, x):
+    """Value, Newton step and size of the inverse Jacobian at a point of scalars."""
+    n = len(x)
+
+    def field(*scalars):
+        return tuple(_scalars.evaluate(program, arrays, list(scalars)))
+
+    columns = []
+    for j in range(n):
+        basis = tuple(jnp.full((), float(i == j), x[j].dtype) for i in range(n))
+        value, column = jax.jvp(field, x, basis)
+        columns.append(column)
+    rows = [[columns[j][i] for j in range(n)] for i in range(n)]
+    move = tuple(-m for m in scalar_solve(rows, value))
+    adjugate = _norm(tuple(entry for row in scalar_adjugate(rows) for entry in row))
+    return value, move, n * adjugate / jnp.abs(scalar_determinant(rows))
+
+
+def _linearise(program, arrays, x):
+    """The same at a point that is an array, for more dimensions."""
+    value = program(arrays, x)
+    jacobian = jax.jacfwd(lambda y: program(arrays, y))(x)
+    right = jnp.stack([value, jnp.ones_like(value)], axis=-1)
+    solved = jnp.linalg.solve(jacobian, right)
+    # One more right-hand side estimates the inverse; its norm itself would cost n of them.
+    return value, -solved[:, 0], jnp.max(jnp.abs(solved[:, 1]))
+
+
+def _norm(tree):
+    return functools.reduce(
+        jnp.maximum, [jnp.max(jnp.abs(leaf)) for leaf in jax.tree.leaves(tree)]
+    )
+
+
+def _distinct(roots, reach):
+    """The best of every group of paths that ended at the same root, shape `(s,)`."""
+    s = roots.shape[0]
+    apart = functools.reduce(
+        jnp.maximum, [jnp.abs(x[:, None] - x[None, :]) for x in roots.T]
+    )
+    same = apart <= reach[:, None] + reach[None, :]
+    order = jnp.arange(s)
+    earlier = (reach[None, :] < reach[:, None]) | (
+        (reach[None, :] == reach[:, None]) & (order[None, :] < order[:, None])
+    )
+    converged = jnp.isfinite(reach)
+    beaten = jnp.any(same & earlier & converged[None, :], axis=1)
+    return converged & ~beaten
+
+
+def _select(points, chosen, slots):
+    """The chosen points in the first of `slots` rows, NaN in the others."""
+    rows = jnp.nonzero(chosen, size=slots, fill_value=0)[0]
+    used = jnp.arange(slots) < jnp.sum(chosen)
+    return jnp.where(used[:, None], points[rows], jnp.nan)
+
+
+def _with_degrees(system, points, index, singular):
+    """Fill in the index of every singular equilibrium, by degree.
+
+    One pass of the loop serves one singular equilibrium of every member of a batch, so a
+    batch without any pays nothing.
+    """
+    points = jax.lax.stop_gradient(points)
+    system = jax.tree.map(
+        lambda x: jax.lax.stop_gradient(x) if eqx.is_inexact_array(x) else x, system
+    )
+    capacity = points.shape[0]
+
+    def fill(state):
+        index, waiting = state
+        slot = jnp.argmax(waiting)
+        apart = jnp.max(jnp.abs(points - points[slot]), axis=-1)
+        others = (jnp.arange(capacity) != slot) & jnp.isfinite(apart)
+        nearest = jnp.min(jnp.where(others, apart, jnp.inf))
+        # Small beside the distance to the neighbours, large beside the error of the point.
+        radius = jnp.minimum(0.05, nearest / 4)
+        index = index.at[slot].set(degree(system, points[slot], radius))
+        return index, waiting.at[slot].set(False)
+
+    return jax.lax.while_loop(lambda state: jnp.any(state[1]), fill, (index, singular))[0]
