@@ -1,0 +1,3 @@
+from ._enclose import contract, enclose
+
+__all__ = ["contract", "enclose"]
