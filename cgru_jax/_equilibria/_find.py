@@ -21,7 +21,7 @@ from ._base import Equilibria
 
 # Steps of an eighth of the box from any start to near a root; then a few for every distinct
 # candidate; then many for a stubborn one: a double root only halves the distance each time.
-APPROACH, POLISH, PATIENCE = 12, 6, 50
+APPROACH, POLISH, PATIENCE = 14, 6, 40
 
 
 def find_equilibria(
@@ -115,7 +115,7 @@ def _find(program, reading, capacity, arrays, starts):
     # Degenerate roots and mere slow points look alike from here. They get slots of their
     # own, lest a valley full of them crowds out the plain roots.
     plain = _select(near, first & converging, min(capacity, len(starts)))
-    others = _select(near, first & ~converging, min(max(capacity // 2, 4), len(starts)))
+    others = _select(near, first & ~converging, min(capacity, len(starts)))
     roots, reach = _settle_all(settle, jnp.concatenate([plain, others]))
     first = _distinct(roots, reach)
     found = jnp.sum(first)
@@ -155,8 +155,8 @@ def _newton(program, arrays, starts):
 
     Each returns a point, shape `(n,)`, and how far from it the root may lie, shape `()`:
     infinite if the point is not near one (`approach`), or not converged (`settle`).
-    `approach` also says whether the last step was that of a plain root. The scales of state
-    and field are read off the starts of the search.
+    `approach` also says whether the last step was that of a plain root, `settle` how far
+    the root may lie even so. The scales of state and field are read off the starts.
     """
     n = starts.shape[1]
     scalar = n <= CLOSED_FORM_SIZE and _scalars.worthwhile(program)
@@ -167,6 +167,7 @@ def _newton(program, arrays, starts):
     longest = jnp.where(extent > 0, extent, jnp.maximum(1, jnp.abs(starts[0]))) / 8
     limits = tuple(longest[i] for i in range(n)) if scalar else longest
     room = _norm(limits)
+    coarse = room / 64  # degenerate roots this close together may be taken for one
     strength = jnp.max(jnp.abs(jax.vmap(lambda x: program(arrays, x))(starts)))
     noise = 16 * jnp.finfo(starts.dtype).eps * strength  # what rounding hides
 
@@ -180,10 +181,11 @@ def _newton(program, arrays, starts):
         )
 
     def measure(x):
+        # At a root of multiplicity m the distance left is m Newton steps.
         value, move, inverse = linear(x)
+        inverse = jnp.where(jnp.isnan(inverse), jnp.inf, inverse)  # 0/0: a zero Jacobian
         size = _norm(value)
-        reach = 4 * inverse * (size + noise / 8)
-        return size, _norm(move), jnp.minimum(reach, 1e-4 * room) + 1e-9 * room
+        return size, _norm(move), 4 * inverse * (size + noise / 8) + 1e-9 * room
 
     def unpack(point):
         return tuple(point[i] for i in range(n)) if scalar else point
@@ -198,7 +200,8 @@ def _newton(program, arrays, starts):
         x = jax.lax.fori_loop(0, APPROACH, step, unpack(point))
         size, move, reach = measure(x)
         near = (size <= 1e-2 * strength) & (move <= room)
-        return pack(x), jnp.where(near, reach, jnp.inf), reach < 1e-4 * room
+        converging = reach < 1e-4 * room
+        return pack(x), jnp.where(near, jnp.minimum(reach, coarse), jnp.inf), converging
 
     def settle(point, steps):
         # At a degenerate root the last steps are noise divided by noise: keep the best.
@@ -215,7 +218,9 @@ def _newton(program, arrays, starts):
         best = jax.lax.fori_loop(0, steps, step, state)[1]
         size, move, reach = measure(best)
         close = (size <= 1e-6 * strength) & (move <= 1e-9 * room)
-        return pack(best), jnp.where(close | (size <= noise), reach, jnp.inf)
+        rough, reach = reach, jnp.minimum(reach, 1e-4 * room)
+        settled = close | (size <= noise)
+        return pack(best), jnp.where(settled, reach, jnp.inf), jnp.minimum(rough, coarse)
 
     return approach, settle
 
@@ -226,20 +231,20 @@ def _settle_all(settle, points):
     One pass of the loop serves one point of every member of a batch, so that a batch in
     which all converge at once pays for nothing else.
     """
-    points, reach = jax.vmap(lambda point: settle(point, POLISH))(points)
+    points, reach, rough = jax.vmap(lambda point: settle(point, POLISH))(points)
+    alone = _distinct(points, rough)
 
     def stubborn(state):
         points, reach, waiting = state
         slot = jnp.argmax(waiting)
-        point, close = settle(points[slot], PATIENCE)
+        point, close, _ = settle(points[slot], PATIENCE)
         return (
             points.at[slot].set(point),
             reach.at[slot].set(close),
             waiting.at[slot].set(False),
         )
 
-    waiting = jnp.isfinite(points[:, 0]) & ~jnp.isfinite(reach)
-    state = (points, reach, waiting)
+    state = (points, reach, alone & ~jnp.isfinite(reach))
     return jax.lax.while_loop(lambda state: jnp.any(state[2]), stubborn, state)[:2]
 
 
