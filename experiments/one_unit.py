@@ -80,7 +80,7 @@ def main(out: Path, size: str = "default") -> dict:
 
 @eqx.filter_jit
 def locate_fold(guess):
-    """Newton's method on F = 0, F′ = 0 in (h, b_h), and what makes the fold a generic one."""
+    """Newton's method on F = F′ = 0 in (h, b_h), and what makes the fold a generic one."""
 
     def increment(h, b_h):
         return unit(b_h).residual(jnp.array([h]))[0]

@@ -1,6 +1,7 @@
 """The flow of one unit on its line."""
 
 import functools
+import itertools
 
 import equinox as eqx
 import jax
@@ -94,7 +95,7 @@ def _sample(program, arrays, h):
 def _arrows(ax, h, increment, points):
     """One arrow in the middle of each stretch between equilibria, by the sign there."""
     ends = np.sort(np.concatenate([[h[0], h[-1]], points]))
-    for left, right in zip(ends[:-1], ends[1:], strict=True):
+    for left, right in itertools.pairwise(ends):
         middle, length = (left + right) / 2, min((right - left) / 2, 0.3)
         if length < 0.04 * (h[-1] - h[0]):
             continue  # no room between two circles
