@@ -46,6 +46,10 @@ def _rooted(program, arrays, root):
 def _rooted_jvp(program, primals, tangents):
     arrays, found = primals
     moved, _ = tangents
+    # In reverse mode a slot without a root gives nothing, rather than 0 · NaN, to the
+    # parameters that it shares with the others.
+    lost = ~jnp.all(jnp.isfinite(found))
+    moved = [m if m.dtype == jax.dtypes.float0 else jnp.where(lost, 0, m) for m in moved]
     # Calling the rule again, not reading `found`, is what gives the second derivative.
     root = _rooted(program, arrays, found)
 
@@ -55,7 +59,8 @@ def _rooted_jvp(program, primals, tangents):
     jacobian = jax.jacfwd(residual)(root)
     _, drift = jax.jvp(lambda a: program(a, root), (arrays,), (moved,))
     step = solve(jacobian, -drift)
-    return root, jnp.where(is_singular(residual, root, jacobian), jnp.nan, step)
+    # A factor, not a choice: the transpose of a choice would be a gradient of zero.
+    return root, step * jnp.where(is_singular(residual, root, jacobian), jnp.nan, 1)
 
 
 def is_singular(residual, root: Float[Array, " n"], jacobian) -> Bool[Array, ""]:
