@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from . import plot
-from ._cells import AbstractCell
+from ._cells import LSTM, AbstractCell
 from ._equilibria import Equilibria, find_equilibria
 from ._results import RESULTS
 from ._systems import Flow
@@ -70,6 +70,9 @@ def portrait(cell: AbstractCell, found: Equilibria, path: Path) -> None:
     data = draw(Flow(cell), ax, box=box, equilibria=found)
     if cell.size == 2:
         plot.speed_bar(ax)
+        ax.set_aspect("auto")  # the memory of an LSTM is a long axis
+    if isinstance(cell, LSTM):
+        ax.set(xlabel="h", ylabel="c")
     plot.legend(figure)
     save_figure(figure, path, data)
 
