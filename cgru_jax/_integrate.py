@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float, Inexact, Int, PRNGKeyArray
 
 from ._cells import AbstractCell
-from ._errors import check_finite, concrete, real_array
+from ._errors import concrete, real_array
 from ._linalg import CLOSED_FORM_SIZE
 from ._program import hoist
 from ._results import RESULTS, choose
@@ -86,6 +86,8 @@ def integrate(
     if isinstance(system, Map):
         return _follow_map(system, start, times, inputs)
 
+    if noise is not None and concrete(times) and np.any(np.diff(times) < 0):
+        raise ValueError("integrate: noise runs forwards; give times that rise.")
     times = _checked_times(times).astype(start.dtype)
     program, arrays = hoist(_driven(system, inputs, len(start)), _with(start, times[:1]))
     if noise is not None:
@@ -123,8 +125,7 @@ def _follow_map(system, start, times, inputs):
             "integrate: the times of a Map fix how many steps are compiled; pass them as "
             "a NumPy array or a constant, not as a traced argument."
         )
-    times = _checked_times(times)
-    counts = np.asarray(times)
+    counts, times = np.asarray(times), _checked_times(times)
     if (counts != np.round(counts)).any() or counts[0] < 0 or (np.diff(counts) < 0).any():
         bad = next(t for t in counts if t != round(float(t)) or t < 0 or t < counts[0])
         raise ValueError(
@@ -153,7 +154,7 @@ def _follow_map(system, start, times, inputs):
     slots = np.full(total + 1, len(counts), np.int32)
     slots[counts] = np.arange(len(counts), dtype=np.int32)
     states, result = _iterate(program, len(counts), arrays, start, drive, slots)
-    return Trajectory(jnp.asarray(times), states, result)
+    return Trajectory(times, states, result)
 
 
 def _driven(system, inputs, n):
@@ -205,7 +206,7 @@ def _checked_start(system, start):
             "A batch of starts goes through eqx.filter_vmap."
         )
     start = start.astype(jnp.result_type(start, float))
-    out = jax.eval_shape(system.residual, start)
+    out = jax.eval_shape(system.field, start)
     if out.shape != start.shape:
         raise ValueError(
             f"integrate: the field maps start of shape {start.shape} to shape {out.shape}; "
@@ -215,19 +216,19 @@ def _checked_start(system, start):
 
 
 def _checked_times(times):
-    times = real_array("integrate", "times", times)
+    seen, times = times, real_array("integrate", "times", times)
     if times.ndim != 1 or times.size == 0:
         raise ValueError(
             f"integrate: times has shape {times.shape}; give at least one time, shape (k,)."
         )
-    if concrete(times):
-        check_finite("integrate", "times", times)
-        steps = np.diff(np.asarray(times))
+    if concrete(seen):
+        seen = np.asarray(seen)
+        steps = np.diff(seen)
         if not ((steps > 0).all() or (steps < 0).all()):
-            turn = int(np.argmax(steps * np.sign(steps[0]) <= 0)) if steps[0] else 0
+            turn = int(np.argmax(steps * np.sign(steps[0]) <= 0))
             raise ValueError(
                 f"integrate: times must be strictly monotone, but times[{turn}] = "
-                f"{times[turn]} is followed by {times[turn + 1]}."
+                f"{seen[turn]} is followed by {seen[turn + 1]}."
             )
     return times
 
@@ -346,7 +347,7 @@ def _adaptive(program, max_steps, driven, arrays, start, times, rtol, atol):
         return jnp.where(clean, program(arrays, _with(h, t[None])), 0)
 
     controller = diffrax.PIDController(rtol=rtol, atol=atol)
-    if driven:
+    if driven and len(times) > 2:
         # At rest an adaptive step grows until it skips a whole pulse: stop at every time.
         controller = diffrax.ClipStepSizeController(controller, jump_ts=times[1:-1])
     solution = diffrax.diffeqsolve(

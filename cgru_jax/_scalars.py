@@ -87,7 +87,9 @@ def permute(equation, operands):
         )
     if not equation.primitive.multiple_results:
         outputs = [outputs]
-    return [pool[np.asarray(output)] for output in outputs]
+    indices = [np.asarray(output) for output in outputs]
+    # Indexing with an array of shape () would give the bare scalar.
+    return [pool[index.ravel()].reshape(index.shape) for index in indices]
 
 
 def contract(equation, left, right, product, add):
@@ -171,12 +173,17 @@ def _apply(equation, operands):
     if name == "dot_general":
         return [contract(equation, *operands, jnp.multiply, jnp.add)]
     if name == "reduce_sum":
-        return [np.asarray(operands[0].sum(axis=tuple(equation.params["axes"])), object)]
+        return [_sum(operands[0], tuple(equation.params["axes"]))]
     if name in CALLS:
         inner, constants = inner_jaxpr(equation)
         return _walk(inner, [*map(split, constants), *operands])
     # Custom rules, loops and everything else stay whole.
     return _apply_whole(equation, operands)
+
+
+def _sum(pool, axes):
+    total = pool.sum(axis=axes)
+    return total if isinstance(total, np.ndarray) else _pool([total]).reshape(())
 
 
 def _apply_whole(equation, operands):
