@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ._cells import ResetAfterGRU as ResetAfterGRU
     from ._cells import gru as gru
     from ._equilibria import Equilibria as Equilibria
+    from ._equilibria import enumerate_equilibria as enumerate_equilibria
     from ._equilibria import find_equilibria as find_equilibria
     from ._equilibria import grid as grid
     from ._integrate import Trajectory as Trajectory
@@ -42,6 +43,7 @@ _HOMES = {
     "ResetAfterGRU": "_cells",
     "gru": "_cells",
     "Equilibria": "_equilibria",
+    "enumerate_equilibria": "_equilibria",
     "find_equilibria": "_equilibria",
     "grid": "_equilibria",
     "Trajectory": "_integrate",

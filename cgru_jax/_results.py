@@ -21,6 +21,19 @@ class RESULTS(eqx.Enumeration):
         "exist and is NaN. Differentiate the bifurcation itself instead."
     )
     capacity = "There are more solutions than slots. Raise `capacity`."
+    undecided = (
+        "A part of the box could be neither proved empty nor proved to hold exactly one "
+        "equilibrium: two are too near to each other to tell, or one is degenerate. Move a "
+        "parameter, or look at the place with `find_equilibria`."
+    )
+    budget = (
+        "The boxes ran out before the search ended, as they do where equilibria are not "
+        "isolated. Give a smaller `box`, or fewer units."
+    )
+    overflow = (
+        "The list of boxes was full and some were given up. Give a smaller `box`, or fewer "
+        "members at once."
+    )
     max_steps = (
         "The integrator used up its steps. Ask for less time or a larger `max_steps`."
     )

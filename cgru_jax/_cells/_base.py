@@ -32,6 +32,21 @@ class AbstractCell(eqx.Module):
     def __call__(self, h: Float[Array, " n"]) -> Float[Array, " n"]:
         """The increment of the state `h`, shape `(n,)`."""
 
+    def box(self) -> tuple[Float[Array, " m"], Float[Array, " m"]] | None:
+        """Where every zero of `reduced` lies, `(low, high)`; `None` if that is not known."""
+        return None
+
+    def reduced(self, h: Float[Array, " m"]) -> Float[Array, " m"]:
+        """An equation whose zeros become the equilibria under `lift`, with their indices.
+
+        In as few unknowns as the cell allows; in general the increment itself.
+        """
+        return self(h)
+
+    def lift(self, h: Float[Array, " m"]) -> Float[Array, " n"]:
+        """The equilibrium, shape `(n,)`, that belongs to a zero of `reduced`."""
+        return h
+
     def with_input(self, x: Float[Array, " p"]) -> "AbstractCell":
         """The autonomous cell under the constant input `x`, shape `(p,)`.
 
@@ -64,6 +79,11 @@ class AbstractCell(eqx.Module):
     @classmethod
     def _fields(cls) -> tuple[str, ...]:
         return tuple(cls.__dataclass_fields__)
+
+
+def unit_box(cell: AbstractCell):
+    """Each unit in [−1, 1]: an equilibrium of it is a hyperbolic tangent, or less."""
+    return -jnp.ones(cell.units), jnp.ones(cell.units)
 
 
 def dot(weights: Float[Array, "m k"], x: Float[Array, " k"]) -> Float[Array, " m"]:

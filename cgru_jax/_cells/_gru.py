@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ._base import AbstractCell, arrays_of_one_size, dot
+from ._base import AbstractCell, arrays_of_one_size, dot, unit_box
 
 
 class GRU(AbstractCell):
@@ -49,6 +49,9 @@ class GRU(AbstractCell):
     @property
     def units(self) -> int:
         return self.U_h.shape[-1]
+
+    def box(self):
+        return unit_box(self)
 
     def __call__(self, h: Float[Array, " n"]) -> Float[Array, " n"]:
         z = jax.nn.sigmoid(dot(self.U_z, h) + self.b_z)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ._base import AbstractCell, arrays_of_one_size, dot
+from ._base import AbstractCell, arrays_of_one_size, dot, unit_box
 
 
 class LSTM(AbstractCell):
@@ -67,6 +67,23 @@ class LSTM(AbstractCell):
     @property
     def units(self) -> int:
         return self.U_f.shape[-1]
+
+    def box(self):
+        return unit_box(self)
+
+    def reduced(self, h: Float[Array, " m"]) -> Float[Array, " m"]:
+        """At an equilibrium c = i g / (1 − f), so h alone is unknown."""
+        o = jax.nn.sigmoid(dot(self.U_o, h) + self.b_o)
+        return o * jnp.tanh(self._resting_c(h)) - h
+
+    def lift(self, h: Float[Array, " m"]) -> Float[Array, " n"]:
+        return jnp.concatenate([h, self._resting_c(h)])
+
+    def _resting_c(self, h):
+        i = jax.nn.sigmoid(dot(self.U_i, h) + self.b_i)
+        # σ(−a) is 1 − σ(a) with all its digits, and is seen to be positive.
+        rest = jax.nn.sigmoid(-(dot(self.U_f, h) + self.b_f))
+        return i * jnp.tanh(dot(self.U_c, h) + self.b_c) / rest
 
     def __call__(self, h: Float[Array, " n"]) -> Float[Array, " n"]:
         h, c = jnp.split(h, 2)

@@ -1,0 +1,153 @@
+"""What can be proved about the zeros of a program in one box."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from .. import _interval
+from .._interval import EPS, TINY, low, high, magnitude
+from .._linalg import CLOSED_FORM_SIZE, scalar_adjugate, scalar_determinant
+
+# The box is looked at a little enlarged, so that a zero on the face between two boxes is
+# inside of one; the second number is above the rounding of a few coordinates.
+ENLARGE, PAD = 1.01, 1e-13
+
+
+class Verdict(NamedTuple):
+    """What is known of a block of boxes; `low` and `high` are lists of `n` arrays.
+
+    - `empty`: no zero in the box.
+    - `unique`: exactly one zero in the box enlarged to `outer`, and it is simple.
+    - `low`, `high`: every zero in the box lies here.
+    - `centre`, `spread`: every zero in `outer` lies in `centre ± spread` (Krawczyk).
+    - `pull`: how strongly each coordinate's width blurs the proof.
+    - `sign`: of the determinant of the Jacobian at the zero, if `unique`; NaN if rounding
+      leaves it open.
+    """
+
+    empty: Array
+    unique: Array
+    low: list
+    high: list
+    outer_low: list
+    outer_high: list
+    centre: list
+    spread: list
+    pull: list
+    sign: Array
+
+
+def examine(program, constants, lowest: list, highest: list) -> Verdict:
+    """Prove what can be proved about the zeros of `program` in a box.
+
+    **Arguments:**
+
+    - `program`, `constants`: as for `_interval.enclose`.
+    - `lowest`, `highest`: `n` arrays each, over a block of boxes.
+
+    **Source:** R. Krawczyk's operator with the mean-value form; contraction after
+    hull consistency (textbook interval analysis), put together here.
+    """
+    n = len(lowest)
+    middle = [(a + b) / 2 for a, b in zip(lowest, highest, strict=True)]
+    radii = [
+        jnp.maximum(b - m, m - a) * ENLARGE + PAD * jnp.maximum(1.0, jnp.abs(m))
+        for a, b, m in zip(lowest, highest, middle, strict=True)
+    ]
+    values = _interval.enclose(program, constants, middle, radii)
+
+    empty = jnp.zeros(jnp.shape(middle[0]), bool)
+    for value in values:
+        empty = empty | (low(value.tight) > 0) | (high(value.tight) < 0)
+    box = list(zip(lowest, highest, strict=True))
+    for value in values:
+        box = _interval.contract(value, box)
+
+    centre, spread, pull, sign = _krawczyk(values, middle, radii)
+    outer_low = [m - r for m, r in zip(middle, radii, strict=True)]
+    outer_high = [m + r for m, r in zip(middle, radii, strict=True)]
+    unique = jnp.ones_like(empty)
+    for j in range(n):
+        unique &= (centre[j] - spread[j] > outer_low[j]) & (
+            centre[j] + spread[j] < outer_high[j]
+        )
+        box[j] = _interval.intersect(
+            box[j],
+            (
+                _interval.down(centre[j] - spread[j]),
+                _interval.up(centre[j] + spread[j]),
+            ),
+        )
+        empty |= box[j][0] > box[j][1]
+    lows, highs = [b[0] for b in box], [b[1] for b in box]
+    return Verdict(
+        empty, unique, lows, highs, outer_low, outer_high, centre, spread, pull, sign
+    )
+
+
+def _krawczyk(values, middle, radii):
+    """Centre and spread of `m − Y F(m) + (I − Y J)(x − m)` over the box."""
+    n = len(values)
+    zero = jnp.zeros(jnp.shape(middle[0]))
+    slopes = [[zero if g is None else g + zero if not isinstance(g, tuple) else g
+               for g in v.gradient] for v in values]  # fmt: skip
+    mid = [[(low(g) + high(g)) / 2 for g in row] for row in slopes]
+    # An entry of J is off its middle by at most this; the second term is for what the
+    # products below round away.
+    off = [
+        [
+            jnp.maximum(high(g) - c, c - low(g)) + 4 * (n + 1) * EPS * jnp.abs(c)
+            for g, c in zip(row, centres, strict=True)
+        ]
+        for row, centres in zip(slopes, mid, strict=True)
+    ]
+    inverse, sign = _inverse(mid)
+    centre, spread, pulls = [], [], [zero] * n
+    for i in range(n):
+        centre.append(
+            middle[i] - sum(inverse[i][k] * values[k].centre for k in range(n))
+        )
+        total = 4 * EPS * (jnp.abs(middle[i]) + jnp.abs(centre[i])) + TINY
+        for k in range(n):
+            noise = 4 * n * EPS * jnp.abs(values[k].centre)
+            if values[k].error is not None:
+                noise = noise + values[k].error
+            total = total + jnp.abs(inverse[i][k]) * noise
+        for j in range(n):
+            defect = float(i == j) - sum(inverse[i][k] * mid[k][j] for k in range(n))
+            width = jnp.abs(defect) + 4 * EPS * (i == j)
+            for k in range(n):
+                width = width + jnp.abs(inverse[i][k]) * off[k][j]
+            pulls[j] = pulls[j] + width * radii[j]
+            total = total + width * radii[j]
+        spread.append(total * (1 + 8 * (n + 1) * EPS))
+    return centre, spread, pulls, sign
+
+
+def _inverse(rows):
+    """An approximate inverse, and the sign of the determinant where rounding allows."""
+    n = len(rows)
+    if n <= CLOSED_FORM_SIZE:
+        det = scalar_determinant(rows)
+        sure = jnp.abs(det) > 16 * n * EPS * scalar_determinant_bound(rows) + TINY
+        inverse = [[a / det for a in row] for row in scalar_adjugate(rows)]
+    else:
+        matrix = jnp.stack([jnp.stack(row, -1) for row in rows], -2)
+        det = jnp.linalg.det(matrix)
+        bound = jnp.prod(jnp.sum(jnp.abs(matrix), -1), -1)  # Hadamard's, in the 1-norm
+        sure = jnp.abs(det) > 2.0**n * n * n * EPS * bound
+        full = jnp.linalg.inv(matrix)
+        inverse = [[full[..., i, j] for j in range(n)] for i in range(n)]
+    return inverse, jnp.where(sure, jnp.sign(det), jnp.nan)
+
+
+def scalar_determinant_bound(rows):
+    """The determinant with every sign positive: what its rounding is measured against."""
+    if len(rows) == 1:
+        return jnp.abs(rows[0][0])
+    return sum(
+        jnp.abs(rows[0][j])
+        * scalar_determinant_bound([[x for k, x in enumerate(r) if k != j] for r in rows[1:]])
+        for j in range(len(rows))
+    )

@@ -1,0 +1,386 @@
+"""One flat list of boxes over a whole batch of systems: no member waits for the slowest."""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from ._boxes import examine
+
+# Boxes per pass. The box test runs in a loop over two blocks: with one, XLA fuses the chain
+# of exponentials into its consumers and computes it once per consumer (13 times slower);
+# with more it is slower again.
+LANES, BLOCKS = 512, 2
+# A unique zero is handed to Newton's method only if it is known to a quarter of the box, or
+# to this: then the method surely converges to it.
+SHARP, SHARP_ENOUGH = 0.25, 1e-9
+# A box that shrank to less than this part is looked at again before it is split.
+SHRUNK = 0.6
+# A box this narrow waits until everything wider is settled, so that a degenerate point
+# cannot eat the budget of the others; one narrower than the second stays undecided.
+COARSE, FINE = 1e-4, 1e-9
+CLUSTERS = 16  # groups of undecided boxes that a member has room for
+UNDECIDED, BUDGET, OVERFLOW, CAPACITY = 1, 2, 3, 4  # what went wrong, the worst last
+_EMPTY, _PARKED, _ZERO, _SPLIT, _AGAIN = 0, 5, 6, 7, 8
+_BARRED = 2**30  # boxes spent, for a member that gets none
+
+
+class Found(NamedTuple):
+    """What the search knows of `N` members, each with room for `k` zeros.
+
+    - `rows`: shape `(N, k, w)`: what `refine` returned about each zero, point first.
+    - `count`: shape `(N,)`.
+    - `trouble`: shape `(N,)`: 0, or the worst of the codes above.
+    - `clusters`: shape `(N, CLUSTERS, 2n)`: hulls of touching undecided boxes, low before
+      high; `groups`, shape `(N,)`: how many; if there were more, `OVERFLOW` at least.
+    - `boxes`: shape `(N,)`: how many were examined.
+    """
+
+    rows: Array
+    count: Array
+    trouble: Array
+    clusters: Array
+    groups: Array
+    boxes: Array
+
+
+class _State(NamedTuple):
+    boxes: Array  # (2n, S): the list, last in first out
+    owner: Array  # (S,): member, plus N for boxes past COARSE
+    length: Array
+    queue: Array  # (2n, Q): boxes that were never on the list: the members', the parked
+    queue_owner: Array
+    next: Array
+    end: Array
+    events: Array  # (2n, E): zeros, parked and undecided boxes
+    event_owner: Array
+    event_code: Array
+    waiting: Array
+    spent: Array  # (N,): boxes examined
+    found: Found
+
+
+def search(program, split, refine, width, capacity, budget, parameters, low, high) -> Found:
+    """Every zero of `program` in a box, for every member of a batch.
+
+    **Arguments:**
+
+    - `split`: from a block of parameter columns, shape `(K, b)`, to the constants that
+      `_interval.enclose` wants.
+    - `refine`: from `(row, low, high)` of one zero, shapes `(K,)`, `(n,)`, `(n,)`, to a row
+      of `width` numbers: the point, the radius in which it is the only zero, the radius in
+      which it surely lies (infinite if it could not be proved), whatever else is wanted.
+    - `capacity`, `budget`: zeros and boxes per member.
+    - `parameters`: shape `(N, K)`; `low`, `high`: shape `(N, n)`, finite. A member with a
+      NaN in its parameters gets no box.
+    """
+    members, n = low.shape
+    lanes = int(np.clip(2 ** np.ceil(np.log2(4 * members)), 32, LANES))
+    size = (10 if n <= 2 else 20) * lanes
+    room = 16 * lanes
+    fine_room = members + 8 * lanes
+    sound = jnp.all(jnp.isfinite(parameters), axis=1)
+
+    def begin():
+        columns = jnp.concatenate([low.T, high.T])
+        pad = functools.partial(jnp.zeros, dtype=low.dtype)
+        names = jnp.arange(members, dtype=jnp.int32)
+        quiet = jnp.zeros(members, jnp.int32)
+        return _State(
+            boxes=pad((2 * n, size + 2 * lanes)),
+            owner=jnp.zeros(size + 2 * lanes, jnp.int32),
+            length=jnp.int32(0),
+            # Room in front and behind, so that a window of `lanes` always fits.
+            queue=jnp.concatenate(
+                [pad((2 * n, lanes)), columns, pad((2 * n, fine_room + lanes))], axis=1
+            ),
+            queue_owner=jnp.pad(names, (lanes, fine_room + lanes)),
+            next=jnp.int32(lanes),
+            end=jnp.int32(lanes + members),
+            events=pad((2 * n, room + lanes)),
+            event_owner=jnp.zeros(room + lanes, jnp.int32),
+            event_code=jnp.zeros(room + lanes, jnp.int32),
+            waiting=jnp.int32(0),
+            spent=jnp.where(sound, 0, _BARRED).astype(jnp.int32),
+            found=Found(
+                jnp.full((members, capacity, width), jnp.nan),
+                quiet,
+                quiet,
+                jnp.full((members, CLUSTERS, 2 * n), jnp.nan),
+                quiet,
+                quiet,
+            ),
+        )
+
+    def busy(s):
+        return (s.length > 0) | (s.next < s.end)
+
+    def advance(s):
+        lane = jnp.arange(lanes, dtype=jnp.int32)
+        left = size - s.length
+        # A full list takes no children: it gives boxes up rather than lose them.
+        jammed = left == 0
+        take = jnp.minimum(jnp.minimum(s.length, lanes), jnp.where(jammed, lanes, left))
+        start = jnp.maximum(s.length - lanes, 0)
+        fresh = lane >= s.length - start
+        place = jnp.where(fresh, s.next + lane - s.length, start + lane)
+        live = jnp.where(fresh, place < s.end, place >= s.length - take)
+
+        def window(of_list, of_queue):
+            axis = of_list.ndim - 1
+            return jnp.where(
+                fresh,
+                jax.lax.dynamic_slice_in_dim(of_queue, s.next - s.length, lanes, axis),
+                jax.lax.dynamic_slice_in_dim(of_list, start, lanes, axis),
+            )
+
+        box = window(s.boxes, s.queue)
+        owner = window(s.owner, s.queue_owner)
+        member = owner % members
+        used = s.spent[member]
+        live &= used < _BARRED
+        tested = live & (used < budget) & ~jammed
+        spent = s.spent.at[member].add(tested.astype(jnp.int32))
+
+        blocks = (BLOCKS, lanes // BLOCKS)
+        verdict = jax.lax.scan(
+            lambda _, x: (None, _judge(program, split, n, *x)),
+            None,
+            (
+                parameters[member].reshape(*blocks, -1).transpose(0, 2, 1),
+                box.reshape(2 * n, *blocks).transpose(1, 0, 2),
+                (owner >= members).reshape(blocks),
+            ),
+        )[1]
+        whole, first, second, code = verdict
+        whole, first, second = (
+            x.transpose(1, 0, 2).reshape(2 * n, lanes) for x in (whole, first, second)
+        )
+        code = code.reshape(lanes)
+        # While there is room to park; afterwards boxes go on being split at once.
+        parking = s.end + s.waiting + lanes <= s.queue.shape[1] - lanes
+        go_on = tested & ((code == _SPLIT) | (code == _AGAIN))
+        event = jnp.where(tested, code, jnp.where(jammed, jnp.int32(OVERFLOW), BUDGET))
+        park = (code == _PARKED) & parking
+        go_on |= tested & (code == _PARKED) & ~parking
+        event = jnp.where(park & tested, _PARKED, event)
+        happened = live & ~go_on & (event != _EMPTY)
+
+        # The children, onto the list.
+        twice = tested & go_on & (code != _AGAIN)
+        kept = jnp.concatenate([go_on, twice])
+        order = _compacted(kept)
+        children = jnp.concatenate([first, second], axis=1)[:, order]
+        heirs = jnp.where(code == _PARKED, member + members, owner)
+        heirs = jnp.concatenate([heirs, heirs])[order]
+        base = s.length - take
+        fresh_used = jnp.sum(fresh & (place < s.end), dtype=jnp.int32)
+
+        # The rest that matters, to the events.
+        order = _compacted(happened)
+        record = jnp.where(tested, whole, box)[:, order]
+        return s._replace(
+            boxes=_write(s.boxes, children, base),
+            owner=_write(s.owner, heirs, base),
+            length=base + jnp.sum(kept, dtype=jnp.int32),
+            next=s.next + fresh_used,
+            events=_write(s.events, record, s.waiting),
+            event_owner=_write(s.event_owner, member[order], s.waiting),
+            event_code=_write(s.event_code, event[order], s.waiting),
+            waiting=s.waiting + jnp.sum(happened, dtype=jnp.int32),
+            spent=spent,
+        )
+
+    def settle(s):
+        return _settle(s, refine, parameters, low, high, capacity, lanes // 2)
+
+    def round_(s):
+        s = jax.lax.while_loop(lambda s: busy(s) & (s.waiting <= room - lanes), advance, s)
+        return settle(s)
+
+    s = jax.lax.while_loop(lambda s: busy(s) | (s.waiting > 0), round_, begin())
+    boxes = jnp.where(sound, s.spent, 0)
+    return s.found._replace(boxes=boxes)
+
+
+def _judge(program, split, n, columns, box, fine):
+    """What becomes of a block of boxes: hull to report, two children, and a code."""
+    lowest, highest = [box[j] for j in range(n)], [box[n + j] for j in range(n)]
+    v = examine(program, split(columns), lowest, highest)
+    widths = [b - a for a, b in zip(v.low, v.high, strict=True)]
+    before = _greatest([b - a for a, b in zip(lowest, highest, strict=True)])
+    width = _greatest(widths)
+    scale = jnp.maximum(1.0, _greatest([jnp.abs(x) for x in (*v.low, *v.high)]))
+    blur = _greatest(v.spread)
+    reach = _greatest([(b - a) / 2 for a, b in zip(v.outer_low, v.outer_high, strict=True)])
+    zero = v.unique & ((blur <= SHARP * reach) | (blur <= SHARP_ENOUGH * scale))
+
+    code = jnp.where(width < SHRUNK * before, jnp.int32(_AGAIN), _SPLIT)
+    code = jnp.where((width < COARSE * scale) & ~fine, _PARKED, code)
+    code = jnp.where(width < FINE * scale, UNDECIDED, code)
+    code = jnp.where(zero, _ZERO, code)
+    code = jnp.where(v.empty, _EMPTY, code)
+
+    first_high, second_low = [], []
+    taken = jnp.zeros_like(fine)
+    for j in range(n):
+        here = (widths[j] >= width) & ~taken
+        taken |= here
+        cut = here & (code != _AGAIN)
+        # Off the middle, where symmetric systems have their zeros.
+        middle = v.low[j] + 0.47 * widths[j]
+        first_high.append(jnp.where(cut, middle, v.high[j]))
+        second_low.append(jnp.where(cut, middle, v.low[j]))
+    whole = [
+        jnp.where(code == _ZERO, a, b)
+        for a, b in zip(
+            [*v.outer_low, *v.outer_high], [*v.low, *v.high], strict=True
+        )
+    ]
+    return (
+        jnp.stack(whole),
+        jnp.stack([*v.low, *first_high]),
+        jnp.stack([*second_low, *v.high]),
+        code,
+    )
+
+
+def _settle(s, refine, parameters, low, high, capacity, lanes):
+    """Deal with the events: refine and file zeros, queue what was parked, group the rest."""
+    members, n = low.shape
+    lane = jnp.arange(lanes)
+
+    def step(state):
+        done, s = state
+        box = jax.lax.dynamic_slice_in_dim(s.events, done, lanes, 1).T
+        owner = jax.lax.dynamic_slice_in_dim(s.event_owner, done, lanes)
+        code = jax.lax.dynamic_slice_in_dim(s.event_code, done, lanes)
+        code = jnp.where(done + lane < s.waiting, code, _EMPTY)
+        found, code = _file(
+            s.found, refine, parameters, low, high, capacity, box, owner, code
+        )
+
+        parked = code == _PARKED
+        place = jnp.where(
+            parked, s.end + jnp.cumsum(parked, dtype=jnp.int32) - 1, s.queue.shape[1]
+        )
+        lost = (code >= UNDECIDED) & (code <= OVERFLOW)
+        trouble = found.trouble.at[owner].max(jnp.where(lost, code, 0))
+        found = _group(found._replace(trouble=trouble), box, owner, lost)
+        s = s._replace(
+            queue=s.queue.at[:, place].set(box.T, mode="drop"),
+            queue_owner=s.queue_owner.at[place].set(owner + members, mode="drop"),
+            end=s.end + jnp.sum(parked, dtype=jnp.int32),
+            found=found,
+        )
+        return done + lanes, s
+
+    done = jnp.int32(0)
+    _, s = jax.lax.while_loop(lambda state: state[0] < state[1].waiting, step, (done, s))
+    return s._replace(waiting=jnp.int32(0))
+
+
+def _file(found, refine, parameters, low, high, capacity, box, owner, code):
+    """Refine zeros and enter those that are new; what stays unproved becomes undecided."""
+    n = low.shape[1]
+    lane = jnp.arange(len(owner))
+    rows = jax.vmap(refine)(parameters[owner], box[:, :n], box[:, n:])
+    point, alone, near = rows[:, :n], rows[:, n], rows[:, n + 1]
+    # The zero of the box, and not a neighbour to which Newton's method strayed.
+    proved = jnp.all(
+        (point - near[:, None] >= box[:, :n]) & (point + near[:, None] <= box[:, n:]), axis=1
+    )
+    inside = jnp.all(
+        (point + near[:, None] >= low[owner]) & (point - near[:, None] <= high[owner]),
+        axis=1,
+    )
+    zero = (code == _ZERO) & proved
+
+    def compare(others, there):
+        """Which of `others` are the same zero as ours, and which may be."""
+        apart = functools.reduce(
+            jnp.maximum, [jnp.abs(point[:, None, j] - others[..., j]) for j in range(n)]
+        )
+        their_alone, their_near = others[..., n], others[..., n + 1]
+        same = (apart + their_near <= alone[:, None]) | (apart + near[:, None] <= their_alone)
+        distinct = apart > near[:, None] + their_near
+        return jnp.any(same & there, axis=1), jnp.any(~same & ~distinct & there, axis=1)
+
+    held = found.rows[owner, :, : n + 2]
+    known, unclear = compare(held, jnp.arange(capacity) < found.count[owner][:, None])
+    earlier = (owner[:, None] == owner) & (lane[:, None] > lane)
+    repeated, muddled = compare(rows[None, :, : n + 2], earlier & zero)
+    unclear |= muddled
+    repeat = known | repeated
+
+    new = zero & inside & ~repeat & ~unclear
+    slot = found.count[owner] + jnp.sum(earlier & new, axis=1, dtype=jnp.int32)
+    fits = new & (slot < capacity)
+    code = jnp.where((code == _ZERO) & (~proved | (unclear & ~repeat)), UNDECIDED, code)
+    return (
+        found._replace(
+            rows=found.rows.at[owner, jnp.where(fits, slot, capacity)].set(
+                rows, mode="drop"
+            ),
+            count=found.count.at[owner].add(fits.astype(jnp.int32)),
+            trouble=found.trouble.at[owner].max(
+                jnp.where(new & ~fits, jnp.int32(CAPACITY), 0)
+            ),
+        ),
+        code,
+    )
+
+
+def _group(found, box, owner, lost):
+    """Enter undecided boxes one by one, each into the hull of the group that it touches."""
+    n = box.shape[1] // 2
+    order = _compacted(lost)
+
+    def enter(state):
+        i, found = state
+        which = order[i]
+        member, one = owner[which], box[which]
+        groups, used = found.clusters[member], found.groups[member]
+        there = jnp.arange(CLUSTERS) < used
+        # Neighbours share a face; a gap of one width is still the same group.
+        gap = jnp.max(one[n:] - one[:n])
+        touches = there & jnp.all(
+            (groups[:, :n] <= one[n:] + gap) & (groups[:, n:] >= one[:n] - gap), axis=1
+        )
+        slot = jnp.where(jnp.any(touches), jnp.argmax(touches).astype(jnp.int32), used)
+        slot = jnp.minimum(slot, CLUSTERS - 1)
+        full = ~jnp.any(touches) & (used == CLUSTERS)
+        old = jnp.where(slot < used, groups[slot], one)
+        hull = jnp.concatenate(
+            [jnp.minimum(old[:n], one[:n]), jnp.maximum(old[n:], one[n:])]
+        )
+        return i + 1, found._replace(
+            clusters=found.clusters.at[member, slot].set(hull),
+            groups=found.groups.at[member].max(slot + 1),
+            trouble=found.trouble.at[member].max(jnp.where(full, jnp.int32(OVERFLOW), 0)),
+        )
+
+    total = jnp.sum(lost, dtype=jnp.int32)
+    _, found = jax.lax.while_loop(
+        lambda state: state[0] < total, enter, (jnp.int32(0), found)
+    )
+    return found
+
+
+def _compacted(flags):
+    """Where the flagged lanes are, those first, in order; the rest is arbitrary."""
+    size = flags.shape[0]
+    place = jnp.where(flags, jnp.cumsum(flags, dtype=jnp.int32) - 1, size)
+    lanes = jnp.arange(size, dtype=jnp.int32)
+    return jnp.zeros(size, jnp.int32).at[place].set(lanes, mode="drop")
+
+
+def _write(columns, new, start):
+    return jax.lax.dynamic_update_slice_in_dim(columns, new, start, axis=columns.ndim - 1)
+
+
+def _greatest(values):
+    return functools.reduce(jnp.maximum, values)
