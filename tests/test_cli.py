@@ -275,9 +275,8 @@ def test_mistakes_are_found_before_any_work(capsys, experiments, tmp_path):
 
 def test_what_is_done_stays_when_interrupted(experiments, tmp_path):
     mark = tmp_path / "started"
-    slow = "import time\ndef main(out, size):\n    open(%r, 'w')\n    time.sleep(60)" % str(
-        mark
-    )
+    begin = f"import time\ndef main(out, size):\n    open({str(mark)!r}, 'w')\n"
+    slow = begin + "    time.sleep(60)"
     folder = experiments(a_good=GOOD, b_slow=slow, c_never=GOOD)
     out = tmp_path / "results"
     process = subprocess.Popen(
