@@ -54,13 +54,14 @@ def used(equilibria: Equilibria) -> tuple[np.ndarray, list[str]]:
     return np.asarray(equilibria.points)[valid], kinds
 
 
-def legend(figure: Figure, *, columns: int = 4) -> None:
+def legend(figure: Figure, *, columns: int = 5) -> None:
     """Explain, below a figure, everything that is drawn on any of its axes, once each.
 
-    The figure needs `layout="constrained"`, which keeps the room for it.
+    Axes that have a legend of their own are left out. The figure needs
+    `layout="constrained"`, which keeps the room for it.
     """
     entries = {}
-    for ax in figure.axes:
+    for ax in (ax for ax in figure.axes if ax.get_legend() is None):
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
             entries.setdefault(label, handle)
     kinds = [_label(kind) for kind in _MARKS]

@@ -1,13 +1,14 @@
 """The portrait of a planar system, in the manner of the paper."""
 
 import functools
+from collections.abc import Sequence
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
-from matplotlib import patheffects
+from matplotlib import colormaps, patheffects
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 
@@ -21,6 +22,7 @@ from ._marks import mark
 RESOLUTION = 241  # samples per axis: a nullcline's narrowest fold in the atlas spans ten
 ARROWS = 23  # per axis
 SLOWEST, FASTEST = -2.5, 0  # log10 of speed; a fixed range makes portraits comparable
+TOUCHING = 1e-5  # a field this small, if it curves by 1/4, is zero within half a sample
 TIME_STEP = 0.1  # fixed; the error, 1e-4 with weights of ten, is less than a line's width
 
 
@@ -86,7 +88,9 @@ def phase_portrait(
         origin="lower",
         aspect="auto",
         interpolation="bilinear",
-        cmap="cividis",
+        # Bands of a tenth of a decade: speeds can be read off, and files stay small.
+        cmap=colormaps["cividis"].resampled(round(10 * (FASTEST - SLOWEST))),
+        interpolation_stage="data",
         vmin=SLOWEST,
         vmax=FASTEST,
     )
@@ -110,10 +114,11 @@ def phase_portrait(
     }
 
 
-def speed_bar(ax: Axes) -> None:
-    """Add the colour bar of a portrait to its figure, beside `ax`."""
-    (image,) = ax.images
-    bar = ax.figure.colorbar(image, ax=ax, extend="min", shrink=0.8, pad=0.02)
+def speed_bar(axes: Axes | Sequence[Axes]) -> None:
+    """Add one colour bar, for one portrait or several, to their figure, beside them."""
+    axes = np.atleast_1d(axes).ravel().tolist()
+    (image,) = axes[0].images
+    bar = axes[0].figure.colorbar(image, ax=axes, extend="min", shrink=0.8, pad=0.02)
     bar.set_label("log₁₀ speed")
 
 
@@ -162,11 +167,23 @@ def _arrows(ax, x, y, field):
 
 
 def _nullcline(ax, x, y, component, colour, style, label):
-    contour = ax.contour(
-        x, y, component, levels=[0.0], colors=[colour], linestyles=[style], linewidths=1.8
-    )
+    look = {"colors": [colour], "linestyles": [style], "linewidths": 1.8, "zorder": 4}
+    contours = [ax.contour(x, y, component, levels=[0.0], **look)]
+    # A branch on which the component vanishes without a change of sign has no contour at
+    # zero; either side of it has one, at less than the width of a line.
+    touching = np.ma.masked_where(_changes_sign_near(component), component)
+    if np.ma.min(np.abs(touching)) < TOUCHING:
+        contours.append(ax.contour(x, y, touching, levels=[-TOUCHING, TOUCHING], **look))
     # A dark edge keeps the lines visible on the bright end of the colours.
     edge = [patheffects.withStroke(linewidth=2.8, foreground="black", alpha=0.6)]
-    contour.set(path_effects=edge, zorder=4)
+    for contour in contours:
+        contour.set_path_effects(edge)
     ax.plot([], [], color=colour, linestyle=style, linewidth=1.8, label=label)
-    return [line.round(4) for line in contour.allsegs[0] if len(line)]
+    segments = [line for contour in contours for level in contour.allsegs for line in level]
+    return [line.round(4) for line in segments if len(line)]
+
+
+def _changes_sign_near(component):
+    padded = np.pad(component > 0, 2, mode="edge")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (5, 5))
+    return windows.any(axis=(2, 3)) & ~windows.all(axis=(2, 3))
