@@ -59,6 +59,18 @@ def enumerate_equilibria(
         raise ValueError(
             f"enumerate_equilibria: capacity must be a whole number ≥ 1, got {capacity!r}."
         )
+    programs, arrays, low, high = _posed(system, box)
+    return _enumerate(programs, type(system), capacity, arrays, low, high)
+
+
+def search_report(system, *, box=None, capacity: int = 24) -> _worklist.Found:
+    """What the search itself knows of one member: undecided boxes, boxes examined."""
+    programs, arrays, low, high = _posed(system, box)
+    return _search(programs, type(system), capacity, arrays, low, high)
+
+
+def _posed(system, box):
+    """The question as programs and arrays."""
     low, high, equation, lift = _question(system, box)
     size = low.shape[0]
     state = jax.eval_shape(lift, low) if lift else low
@@ -72,8 +84,7 @@ def enumerate_equilibria(
     parts = [hoist(equation, low)]
     if lift:
         parts += [hoist(lift, low), hoist(system.residual, jnp.zeros(state.shape))]
-    programs, arrays = _gathered(parts)
-    return _enumerate(programs, type(system), capacity, arrays, low, high)
+    return *_gathered(parts), low, high
 
 
 def _question(system, box):
@@ -148,15 +159,16 @@ def _gathered(parts):
 
 
 @eqx.filter_jit
+def _search(programs, reading, capacity, arrays, low, high):
+    arrays, low, high = jax.lax.stop_gradient((arrays, low, high))
+    prove = _prover(programs, reading, capacity, [(a.shape, a.dtype) for a in arrays])
+    found = prove(_raveled(arrays)[None], low[None], high[None])
+    return jax.tree.map(lambda x: x[0], found)
+
+
+@eqx.filter_jit
 def _enumerate(programs, reading, capacity, arrays, low, high):
-    found = jax.tree.map(
-        lambda x: x[0],
-        _prover(programs, reading, capacity, [jnp.shape(a) + (a.dtype,) for a in arrays])(
-            _raveled(jax.lax.stop_gradient(arrays))[None],
-            jax.lax.stop_gradient(low)[None],
-            jax.lax.stop_gradient(high)[None],
-        ),
-    )
+    found = _search(programs, reading, capacity, arrays, low, high)
     n, size = low.shape[0], programs.lift(arrays, low).shape[0]
     finite = jnp.all(jnp.isfinite(low)) & jnp.all(jnp.isfinite(high)) & jnp.all(low < high)
     for array in arrays:
@@ -209,7 +221,7 @@ def _prover(programs, reading, capacity, shapes):
 
     def unravel(columns, view):
         arrays, start = [], 0
-        for *shape, dtype in shapes:
+        for shape, dtype in shapes:
             size = math.prod(shape)
             arrays.append(view(columns[start : start + size], shape, dtype))
             start += size

@@ -157,7 +157,7 @@ def search(program, split, refine, width, capacity, budget, parameters, low, hig
         )[1]
         whole, first, second, code = verdict
         whole, first, second = (
-            x.transpose(1, 0, 2).reshape(2 * n, lanes) for x in (whole, first, second)
+            jnp.stack([x.reshape(lanes) for x in side]) for side in (whole, first, second)
         )
         code = code.reshape(lanes)
         # While there is room to park; afterwards boxes go on being split at once.
@@ -240,12 +240,8 @@ def _judge(program, split, n, columns, box, fine):
             [*v.outer_low, *v.outer_high], [*v.low, *v.high], strict=True
         )
     ]
-    return (
-        jnp.stack(whole),
-        jnp.stack([*v.low, *first_high]),
-        jnp.stack([*second_low, *v.high]),
-        code,
-    )
+    # Not stacked here: XLA would compute the whole chain once per entry of the stack.
+    return whole, [*v.low, *first_high], [*second_low, *v.high], code
 
 
 def _settle(s, refine, parameters, low, high, capacity, lanes):

@@ -1,0 +1,274 @@
+"""The certified enumeration: its speed, and the quality that it buys, beside its peers.
+
+    python benchmarks/enumeration.py             # 20,000 sets of each distribution
+    python benchmarks/enumeration.py --quick     # counts and completeness only, for CI
+    python benchmarks/enumeration.py --out FILE  # write the numbers as JSON
+
+Subject and naive control alternate in one process; ratios are medians over alternations of
+the process's CPU time, on one core. The reference is `reference.c`, another program.
+"""
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+jax.config.update("jax_enable_x64", True)
+
+from distributions import NAMES, draw, draw_gated
+
+import cgru_jax as cgru
+from cgru_jax._equilibria._enumerate import search_report
+
+# Boxes per set, the gate that does not depend on the machine.
+MOST_BOXES = {"gauss": 33, "wide": 62, "paper": 165}
+MOST_UNDECIDED = {"gauss": 1e-4, "wide": 1e-4, "paper": 1e-3}
+
+
+@eqx.filter_jit
+def certified(cells):
+    return eqx.filter_vmap(lambda c: cgru.enumerate_equilibria(cgru.Flow(c)))(cells)
+
+
+@eqx.filter_jit
+def boxes(cells):
+    return eqx.filter_vmap(lambda c: search_report(cgru.Flow(c)).boxes)(cells)
+
+
+def starts():
+    return cgru.grid(2, 8)
+
+
+@eqx.filter_jit
+def naive(cells):
+    """What one writes first: 64 starts, 20 steps of `jnp.linalg.solve` on `jax.jacfwd`."""
+
+    def one(cell, x):
+        def step(_, x):
+            return x - jnp.linalg.solve(jax.jacfwd(cell)(x), cell(x))
+
+        return jax.lax.fori_loop(0, 20, step, x)
+
+    return eqx.filter_vmap(lambda c: jax.vmap(lambda x: one(c, x))(starts()))(cells)
+
+
+@eqx.filter_jit
+def clipped(cells):
+    """Newton's method at its best: scalars, two forward derivatives, bounded steps."""
+
+    def one(cell, start):
+        def field(x, y):
+            def gate(a):
+                return 1 / (1 + jnp.exp(-a))
+
+            U, R, b, c = cell.U_h, cell.U_r, cell.b_h, cell.b_r
+            u = gate(R[0, 0] * x + R[0, 1] * y + c[0]) * x
+            v = gate(R[1, 0] * x + R[1, 1] * y + c[1]) * y
+            return (
+                jnp.tanh(U[0, 0] * u + U[0, 1] * v + b[0]) - x,
+                jnp.tanh(U[1, 0] * u + U[1, 1] * v + b[1]) - y,
+            )
+
+        def step(_, state):
+            x, y = state
+            one, zero = jnp.ones(()), jnp.zeros(())
+            f, (a, c) = jax.jvp(field, (x, y), (one, zero))
+            _, (b, d) = jax.jvp(field, (x, y), (zero, one))
+            det = a * d - b * c
+            dx, dy = (d * f[0] - b * f[1]) / det, (a * f[1] - c * f[0]) / det
+            long = jnp.maximum(jnp.abs(dx), jnp.abs(dy))
+            scale = jnp.where(long > 0.1, 0.1 / long, 1.0)
+            return x - scale * dx, y - scale * dy
+
+        return jnp.stack(jax.lax.fori_loop(0, 20, step, (start[0], start[1])))
+
+    return eqx.filter_vmap(lambda c: jax.vmap(lambda x: one(c, x))(starts()))(cells)
+
+
+@eqx.filter_jit
+def with_optimistix(cells):
+    import optimistix
+
+    solver = optimistix.Newton(rtol=1e-10, atol=1e-12)
+
+    def one(cell, x):
+        answer = optimistix.root_find(
+            lambda h, c: c(h), solver, x, cell, max_steps=20, throw=False
+        )
+        return answer.value
+
+    return eqx.filter_vmap(lambda c: jax.vmap(lambda x: one(c, x))(starts()))(cells)
+
+
+def with_scipy(cells):
+    from scipy.optimize import root
+
+    U, R, b, c = (np.asarray(a) for a in (cells.U_h, cells.U_r, cells.b_h, cells.b_r))
+    found = []
+    for i in range(len(U)):
+
+        def field(h, i=i):
+            r = 1 / (1 + np.exp(-(R[i] @ h + c[i])))
+            return np.tanh(U[i] @ (r * h) + b[i]) - h
+
+        found.append([root(field, x).x for x in np.asarray(starts())])
+    return np.array(found)
+
+
+def missed(points, cells, counts) -> int:
+    """In how many sets an unproved method found another number of equilibria."""
+    wrong = 0
+    residual = eqx.filter_vmap(lambda c, xs: jax.vmap(c)(xs))(cells, jnp.asarray(points))
+    good = np.asarray(jnp.max(jnp.abs(residual), -1) < 1e-9)
+    for these, fine, count in zip(np.asarray(points), good, np.asarray(counts), strict=True):
+        kept = []
+        for point in these[fine]:
+            if all(np.max(np.abs(point - other)) > 1e-7 for other in kept):
+                kept.append(point)
+        wrong += len(kept) != count
+    return wrong
+
+
+def reference_counts(cells):
+    """How many equilibria `reference.c` counts, and its seconds; None without a compiler."""
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        return None, None
+    parameters = np.concatenate(
+        [np.asarray(a).reshape(len(a), -1) for a in (cells.U_h, cells.U_r, cells.b_h, cells.b_r)],
+        axis=1,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        program = f"{folder}/reference"
+        source = Path(__file__).with_name("reference.c")
+        subprocess.run([compiler, "-O2", "-o", program, source, "-lm"], check=True)
+        begin = time.perf_counter()
+        answer = subprocess.run(
+            [program, str(len(parameters))], input=parameters.tobytes(), capture_output=True,
+            check=True,
+        )  # fmt: skip
+        return np.frombuffer(answer.stdout, np.int32), time.perf_counter() - begin
+
+
+def cpu_seconds(work):
+    begin = time.process_time()
+    jax.block_until_ready(work())
+    return time.process_time() - begin
+
+
+def compare(subject, control, size, control_size, rounds):
+    """Sets per CPU-second of both, and the median and range of their ratios."""
+    pairs = [(cpu_seconds(subject), cpu_seconds(control)) for _ in range(rounds)]
+    rates = [(size / a, control_size / b) for a, b in pairs]
+    ratios = sorted(a / b for a, b in rates)
+    middle = [float(np.median(column)) for column in zip(*rates, strict=True)]
+    return *middle, float(np.median(ratios)), (ratios[0], ratios[-1])
+
+
+def part(cells, size):
+    return jax.tree.map(lambda x: x[:size], cells)
+
+
+def quality(name, size, seed=0):
+    """What is proved, how much work it took, and whether another program agrees."""
+    row = {"distribution": name, "sets": size}
+    for label, make in (("", draw), ("gated ", draw_gated)):
+        cells = make(name, size, seed)
+        compile_and_run = cpu_seconds(lambda: certified(cells))
+        found = certified(cells)
+        taken = np.asarray(boxes(cells))
+        counts, complete = np.asarray(found.count), np.asarray(found.complete)
+        row |= {
+            label + "boxes per set": float(taken.mean()),
+            label + "boxes p99": float(np.percentile(taken, 99)),
+            label + "undecided": int((~complete).sum()),
+            label + "index sums off": int(((found.index_sum != 1) & found.complete).sum()),
+        }
+        if not label:
+            row["first call, CPU-s"] = compile_and_run
+        reference, seconds = reference_counts(cells)
+        if reference is not None:
+            decided = reference >= 0
+            row[label + "wrong"] = int(((counts != reference) & complete & decided).sum())
+            row[label + "undecided by the reference"] = int((~decided).sum())
+            if not label:
+                row["reference.c, sets/s"] = size / seconds
+    return row
+
+
+def speed(name, size, rounds=5):
+    cells = draw(name, size)
+    few = part(cells, 1_000)
+    for work in (lambda: certified(cells), lambda: naive(few), lambda: clipped(few)):
+        jax.block_until_ready(work())
+    ours, control, ratio, span = compare(
+        lambda: certified(cells), lambda: naive(few), size, 1_000, rounds
+    )
+    _, newton, over_newton, _ = compare(
+        lambda: certified(cells), lambda: clipped(few), size, 1_000, rounds
+    )
+    search = size / np.median([cpu_seconds(lambda: boxes(cells)) for _ in range(3)])
+    tiny, ten = part(cells, 100), part(cells, 10)
+    jax.block_until_ready(with_optimistix(tiny))
+    counts = np.asarray(certified(few).count)
+    return {
+        "sets/CPU-s": ours,
+        "search alone, sets/CPU-s": float(search),
+        "naive, sets/CPU-s": control,
+        "over naive": ratio,
+        "over naive, range": span,
+        "naive, sets with another count, of 1,000": missed(naive(few), few, counts),
+        "clipped Newton, sets/CPU-s": newton,
+        "over clipped Newton": over_newton,
+        "clipped Newton, sets with another count, of 1,000": missed(clipped(few), few, counts),
+        "optimistix, sets/CPU-s": 100 / cpu_seconds(lambda: with_optimistix(tiny)),
+        "SciPy, sets/CPU-s": 10 / cpu_seconds(lambda: with_scipy(ten)),
+    }
+
+
+def check(row):
+    name = row["distribution"]
+    assert row["boxes per set"] <= MOST_BOXES[name], row
+    assert row["undecided"] <= max(1, MOST_UNDECIDED[name] * row["sets"]), row
+    for key in ("wrong", "gated wrong", "index sums off", "gated index sums off"):
+        assert row.get(key, 0) == 0, row
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--sets", type=int)
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    size = options.sets or (2_000 if options.quick else 20_000)
+    if hasattr(os, "sched_setaffinity") and not options.quick:
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # rates are per core
+    report = {
+        "device": f"{jax.default_backend()}, {platform.processor() or platform.machine()}",
+        "jax": jax.__version__,
+        "load average": os.getloadavg()[0],
+        "rows": [],
+    }
+    for name in NAMES:
+        row = quality(name, size)
+        if not options.quick:
+            row |= speed(name, size)
+        report["rows"].append(row)
+        print(json.dumps(row, indent=1), flush=True)
+        check(row)
+    if options.out:
+        options.out.write_text(json.dumps(report, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
