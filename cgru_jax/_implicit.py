@@ -32,35 +32,49 @@ def solve_root(residual, solver, guess: Float[Array, " n"]) -> Float[Array, " n"
     return attach(program, arrays, root)
 
 
-def attach(program: Program, arrays: list, root: Float[Array, " n"]) -> Float[Array, " n"]:
-    """`root` again, now with derivatives in `arrays`: `program(arrays, root) = 0`."""
-    return _rooted(program, arrays, jax.lax.stop_gradient(root))
+def attach(
+    program: Program, arrays: list, root: Float[Array, " n"], valid=True
+) -> Float[Array, " n"]:
+    """`root` again, now with derivatives in `arrays`: `program(arrays, root) = 0`.
+
+    Where `valid` is False (an unused slot) the derivative is zero.
+    """
+    return _rooted(program, arrays, jax.lax.stop_gradient(root), jnp.asarray(valid))
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _rooted(program, arrays, root):
+def _rooted(program, arrays, root, valid):
     return root
 
 
 @_rooted.defjvp
 def _rooted_jvp(program, primals, tangents):
-    arrays, found = primals
-    moved, _ = tangents
-    # In reverse mode a slot without a root gives nothing, rather than 0 · NaN, to the
-    # parameters that it shares with the others.
-    lost = ~jnp.all(jnp.isfinite(found))
-    moved = [m if m.dtype == jax.dtypes.float0 else jnp.where(lost, 0, m) for m in moved]
+    arrays, found, valid = primals
+    moved = tangents[0]
     # Calling the rule again, not reading `found`, is what gives the second derivative.
-    root = _rooted(program, arrays, found)
+    root = _rooted(program, arrays, found, valid)
 
     def residual(x):
         return program(arrays, x)
 
     jacobian = jax.jacfwd(residual)(root)
     _, drift = jax.jvp(lambda a: program(a, root), (arrays,), (moved,))
-    step = solve(jacobian, -drift)
-    # A factor, not a choice: the transpose of a choice would be a gradient of zero.
-    return root, step * jnp.where(is_singular(residual, root, jacobian), jnp.nan, 1)
+    singular = is_singular(residual, root, jacobian)
+    solvable = jnp.where(valid & ~singular, jacobian, jnp.eye(len(root)))
+    step = solve(solvable, -jnp.where(valid, drift, 0))
+    return root, _undefined_where(valid & singular, step)
+
+
+def _undefined_where(condition, tangent):
+    """NaN for a nonzero tangent under `condition`; a zero one stays zero.
+
+    As a linear map it does the same to cotangents, so a loss that does not look at a
+    degenerate root is not spoiled by it: a plain factor NaN would turn 0 into NaN.
+    """
+    huge = jnp.where(condition, float(jnp.finfo(tangent.dtype).max) ** 0.9, 1)
+    none = jnp.where(condition, 0, 1)
+    # Infinity times zero; the same read backwards, as the transposed map multiplies.
+    return tangent * huge * huge * none * huge * huge
 
 
 def is_singular(residual, root: Float[Array, " n"], jacobian) -> Bool[Array, ""]:

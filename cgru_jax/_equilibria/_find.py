@@ -11,17 +11,17 @@ from jaxtyping import Array, Float
 from .. import _scalars
 from .._cells import AbstractCell
 from .._errors import concrete, real_array
-from .._implicit import attach
 from .._linalg import CLOSED_FORM_SIZE, scalar_adjugate, scalar_determinant, scalar_solve
 from .._program import hoist
-from .._results import KINDS, RESULTS, choose
-from .._stability import classify, degree
+from .._results import RESULTS, choose
 from .._systems import AbstractSystem
 from ._base import Equilibria
+from ._describe import describe
 
-# Steps of an eighth of the box from any start to near a root; then a few for every distinct
-# candidate; then many for a stubborn one: a double root only halves the distance each time.
-APPROACH, POLISH, PATIENCE = 14, 6, 40
+# Steps of an eighth of the box from any start to near a root (in many dimensions the way is
+# longer); then a few for every distinct candidate; then many for a stubborn one: a double
+# root only halves the distance each time.
+APPROACH, LONG_APPROACH, POLISH, PATIENCE = 14, 60, 6, 40
 
 
 def find_equilibria(
@@ -123,13 +123,9 @@ def _find(program, reading, capacity, arrays, starts):
     finite = jnp.all(jnp.isfinite(starts))
     for array in frozen:
         finite &= jnp.all(jnp.isfinite(array))
-    points = jnp.where(finite, _select(roots, first, capacity), jnp.nan)
-    valid = jnp.isfinite(points[:, 0])
-    points = jax.vmap(functools.partial(attach, program, arrays))(points)
-
-    system = reading(functools.partial(program, arrays))
-    seen = jax.vmap(functools.partial(classify, system))(points)
-    singular = seen.singular & valid
+    points = _select(roots, first, capacity)
+    valid = finite & jnp.isfinite(points[:, 0])
+    found_set, singular = describe(program, reading, arrays, points, valid)
     result = choose(
         RESULTS,
         RESULTS.successful,
@@ -138,16 +134,7 @@ def _find(program, reading, capacity, arrays, starts):
         (found == 0, RESULTS.not_converged),
         (jnp.any(singular), RESULTS.singular),
     )
-    return Equilibria(
-        points=points,
-        eigenvalues=seen.eigenvalues,
-        kind=seen.kind,
-        index=_with_degrees(system, points, seen.index, singular),
-        residual=jnp.max(jnp.abs(jax.vmap(system.residual)(points)), axis=-1),
-        valid=valid,
-        complete=jnp.zeros((), bool),
-        result=result,
-    )
+    return eqx.tree_at(lambda e: e.result, found_set, result)
 
 
 def _newton(program, arrays, starts):
@@ -166,6 +153,7 @@ def _newton(program, arrays, starts):
     extent = jnp.max(starts, axis=0) - jnp.min(starts, axis=0)
     longest = jnp.where(extent > 0, extent, jnp.maximum(1, jnp.abs(starts[0]))) / 8
     limits = tuple(longest[i] for i in range(n)) if scalar else longest
+    steps_to_a_root = APPROACH if n <= CLOSED_FORM_SIZE else LONG_APPROACH
     room = _norm(limits)
     coarse = room / 64  # degenerate roots this close together may be taken for one
     strength = jnp.max(jnp.abs(jax.vmap(lambda x: program(arrays, x))(starts)))
@@ -197,7 +185,7 @@ def _newton(program, arrays, starts):
         def step(_, x):
             return advance(x, linear(x)[1])
 
-        x = jax.lax.fori_loop(0, APPROACH, step, unpack(point))
+        x = jax.lax.fori_loop(0, steps_to_a_root, step, unpack(point))
         size, move, reach = measure(x)
         near = (size <= 1e-2 * strength) & (move <= room)
         converging = reach < 1e-4 * room
@@ -293,7 +281,8 @@ def _distinct(roots, reach):
     earlier = (reach[None, :] < reach[:, None]) | (
         (reach[None, :] == reach[:, None]) & (order[None, :] < order[:, None])
     )
-    converged = jnp.isfinite(reach)
+    # Asked of the roots too: a maximum over NaN is not always NaN on a CPU.
+    converged = jnp.isfinite(reach) & jnp.all(jnp.isfinite(roots), axis=1)
     beaten = jnp.any(same & earlier & converged[None, :], axis=1)
     return converged & ~beaten
 
@@ -303,29 +292,3 @@ def _select(points, chosen, slots):
     rows = jnp.nonzero(chosen, size=slots, fill_value=0)[0]
     used = jnp.arange(slots) < jnp.sum(chosen)
     return jnp.where(used[:, None], points[rows], jnp.nan)
-
-
-def _with_degrees(system, points, index, singular):
-    """Fill in the index of every singular equilibrium, by degree.
-
-    One pass of the loop serves one singular equilibrium of every member of a batch, so a
-    batch without any pays nothing.
-    """
-    points = jax.lax.stop_gradient(points)
-    system = jax.tree.map(
-        lambda x: jax.lax.stop_gradient(x) if eqx.is_inexact_array(x) else x, system
-    )
-    capacity = points.shape[0]
-
-    def fill(state):
-        index, waiting = state
-        slot = jnp.argmax(waiting)
-        apart = jnp.max(jnp.abs(points - points[slot]), axis=-1)
-        others = (jnp.arange(capacity) != slot) & jnp.isfinite(apart)
-        nearest = jnp.min(jnp.where(others, apart, jnp.inf))
-        # Small beside the distance to the neighbours, large beside the error of the point.
-        radius = jnp.minimum(0.05, nearest / 4)
-        index = index.at[slot].set(degree(system, points[slot], radius))
-        return index, waiting.at[slot].set(False)
-
-    return jax.lax.while_loop(lambda state: jnp.any(state[1]), fill, (index, singular))[0]

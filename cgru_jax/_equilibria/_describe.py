@@ -1,0 +1,74 @@
+"""From places to equilibria: derivatives, eigenvalues, kind and index of each."""
+
+import functools
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from .._implicit import attach
+from .._results import KINDS, RESULTS
+from .._stability import classify, degree
+from ._base import Equilibria
+
+
+def describe(program, reading, arrays, points, valid):
+    """`Equilibria` at the given roots, and which of them are singular.
+
+    **Arguments:**
+
+    - `program`, `arrays`: the hoisted residual; derivatives flow into `arrays`.
+    - `reading`: `Flow` or `Map`.
+    - `points`: shape `(k, n)`, roots to round-off, the used slots first.
+    - `valid`: shape `(k,)`.
+
+    **Returns:** `Equilibria` (`complete` False, `result` successful) and a mask `(k,)`.
+    """
+    # Unused slots are worked on at a used point and masked after: a NaN that a masked
+    # branch makes would come back through reverse mode as 0 times NaN.
+    points = jnp.where(valid[:, None], points, points[0])
+    points = jax.vmap(functools.partial(attach, program, arrays))(points, valid)
+    system = reading(functools.partial(program, arrays))
+    seen = jax.vmap(functools.partial(classify, system))(points)
+    singular = seen.singular & valid
+    residual = jnp.max(jnp.abs(jax.vmap(system.residual)(points)), axis=-1)
+    kinds = jnp.where(valid, seen.kind._value, KINDS.unknown._value)
+    equilibria = Equilibria(
+        points=jnp.where(valid[:, None], points, jnp.nan),
+        eigenvalues=jnp.where(valid[:, None], seen.eigenvalues, jnp.nan),
+        kind=eqx.tree_at(lambda kind: kind._value, seen.kind, kinds),
+        index=jnp.where(
+            valid, _with_degrees(system, points, valid, seen.index, singular), jnp.nan
+        ),
+        residual=jnp.where(valid, residual, jnp.nan),
+        valid=valid,
+        complete=jnp.zeros((), bool),
+        result=RESULTS.successful,
+    )
+    return equilibria, singular
+
+
+def _with_degrees(system, points, valid, index, singular):
+    """Fill in the index of every singular equilibrium, by degree.
+
+    One pass of the loop serves one singular equilibrium of every member of a batch, so a
+    batch without any pays nothing.
+    """
+    points = jax.lax.stop_gradient(points)
+    system = jax.tree.map(
+        lambda x: jax.lax.stop_gradient(x) if eqx.is_inexact_array(x) else x, system
+    )
+    capacity = points.shape[0]
+
+    def fill(state):
+        index, waiting = state
+        slot = jnp.argmax(waiting)
+        apart = jnp.max(jnp.abs(points - points[slot]), axis=-1)
+        others = valid & (jnp.arange(capacity) != slot)
+        nearest = jnp.min(jnp.where(others, apart, jnp.inf))
+        # Small beside the distance to the neighbours, large beside the error of the point.
+        radius = jnp.minimum(0.05, nearest / 4)
+        index = index.at[slot].set(degree(system, points[slot], radius))
+        return index, waiting.at[slot].set(False)
+
+    return jax.lax.while_loop(lambda state: jnp.any(state[1]), fill, (index, singular))[0]
