@@ -58,7 +58,7 @@ def follow(system, start, times):
 @eqx.filter_vmap(in_axes=(None, 0, None))
 def end(system, start, time):
     times = jnp.array([0.0, 1.0]) * time
-    return cgru.integrate(system, start, times, substeps=2_000).states[-1]
+    return cgru.integrate(system, start, times, substeps=1_000).states[-1]
 
 
 def homoclinic(name, per_axis):
@@ -269,9 +269,8 @@ def figure_6(out, found, line):
     wide, narrow = figure.subplots(1, 2)
     data = draw([wide], ["6"], found, ["6A"])
     box = ((-0.2, -0.2), (0.2, 0.2))
-    data["6_zoomed"] = plot.phase_portrait(
-        flow("6"), narrow, box=box, equilibria=found["6"]
-    )
+    zoomed = plot.phase_portrait(flow("6"), narrow, box=box, equilibria=found["6"])
+    data["6_zoomed"] = lean(zoomed)
     narrow.set_title("6B")
     plot.speed_bar(narrow)
     plot.legend(figure, columns=8)
@@ -305,7 +304,7 @@ def figure_7(out, found):
 
 def figure_9(out, found, sheet):
     names = CASES[12 * sheet : 12 * (sheet + 1)]
-    figure = Figure(figsize=(12.5, 9.3), layout="constrained")
+    figure = Figure(figsize=(11.5, 8.7), layout="constrained")
     axes = figure.subplots(3, 4, sharex=True, sharey=True)
     titles = [
         f"({name})  {int(found[name].count)} found, {printed} printed"

@@ -7,18 +7,19 @@ from matplotlib.figure import Figure
 from .._equilibria import Equilibria
 from .._results import KINDS
 
-# Colours of Okabe and Ito, which stay apart for every common colour blindness. The kinds
-# that meet in one portrait differ in brightness as well.
+# Shape, colour and size. Colours of Okabe and Ito, which stay apart for every common
+# colour blindness. A saddle is the smallest: it lies on top of the sink or source that it
+# is about to meet, and must not hide it.
 _MARKS = {
-    "sink": ("o", "#56B4E9"),
-    "source": ("s", "#D55E00"),
-    "saddle": ("D", "#F0E442"),
-    "saddle_node_first": ("^", "#009E73"),
-    "saddle_node_second": ("v", "#CC79A7"),
-    "hopf": ("p", "#E69F00"),
-    "codimension_two": ("*", "#FFFFFF"),
-    "degenerate": ("X", "#FFFFFF"),
-    "unknown": ("P", "#999999"),
+    "sink": ("o", "#56B4E9", 9),
+    "source": ("s", "#D55E00", 9),
+    "saddle": ("D", "#F0E442", 6),
+    "saddle_node_first": ("^", "#009E73", 9),
+    "saddle_node_second": ("v", "#CC79A7", 9),
+    "hopf": ("p", "#E69F00", 10),
+    "codimension_two": ("*", "#FFFFFF", 13),
+    "degenerate": ("X", "#FFFFFF", 9),
+    "unknown": ("P", "#999999", 9),
 }
 
 
@@ -30,14 +31,14 @@ def mark(equilibria: Equilibria, ax: Axes) -> dict:
     **Returns:** what was drawn: `points`, shape `(k, 2)`, and `kinds`, `k` names.
     """
     points, kinds = used(equilibria)
-    for kind, (shape, colour) in _MARKS.items():
+    for kind, (shape, colour, size) in _MARKS.items():
         of_kind = points[[k == kind for k in kinds]]
         if len(of_kind):
             ax.plot(
                 *of_kind.T,
                 shape,
                 color=colour,
-                markersize=13 if shape == "*" else 8,
+                markersize=size,
                 markeredgecolor="black",
                 markeredgewidth=1,
                 label=_label(kind),

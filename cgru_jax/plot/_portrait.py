@@ -169,10 +169,8 @@ def _arrows(ax, x, y, field):
 def _nullcline(ax, x, y, component, colour, style, label):
     look = {"colors": [colour], "linestyles": [style], "linewidths": 1.8, "zorder": 4}
     contours = [ax.contour(x, y, component, levels=[0.0], **look)]
-    # A branch on which the component vanishes without a change of sign has no contour at
-    # zero; either side of it has one, at less than the width of a line.
-    touching = np.ma.masked_where(_changes_sign_near(component), component)
-    if np.ma.min(np.abs(touching)) < TOUCHING:
+    touching = np.ma.masked_where(~_near_touching(component), component)
+    if touching.count():
         contours.append(ax.contour(x, y, touching, levels=[-TOUCHING, TOUCHING], **look))
     # A dark edge keeps the lines visible on the bright end of the colours.
     edge = [patheffects.withStroke(linewidth=2.8, foreground="black", alpha=0.6)]
@@ -183,7 +181,22 @@ def _nullcline(ax, x, y, component, colour, style, label):
     return [line.round(4) for line in segments if len(line)]
 
 
-def _changes_sign_near(component):
-    padded = np.pad(component > 0, 2, mode="edge")
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (5, 5))
-    return windows.any(axis=(2, 3)) & ~windows.all(axis=(2, 3))
+def _near_touching(component):
+    """Samples beside a branch on which the component vanishes without a change of sign.
+
+    Such a branch has no contour at zero; either side of it has one at a small value, at
+    less than the width of a line.
+    """
+    size = np.abs(component)
+    far = np.pad(size, 2, constant_values=-1.0)
+    least_in_x = size < np.minimum(far[2:-2, :-4], far[2:-2, 4:])
+    least_in_y = size < np.minimum(far[:-4, 2:-2], far[4:, 2:-2])
+    sign = _around(component > 0, 2)
+    one_sign = sign.all(axis=(2, 3)) | ~sign.any(axis=(2, 3))
+    on_branch = (size < TOUCHING) & one_sign & (least_in_x | least_in_y)
+    return _around(on_branch, 1).any(axis=(2, 3))
+
+
+def _around(samples, reach):
+    padded = np.pad(samples, reach, mode="edge")
+    return np.lib.stride_tricks.sliding_window_view(padded, (2 * reach + 1, 2 * reach + 1))
