@@ -8,15 +8,23 @@ from matplotlib.figure import Figure
 
 from . import plot
 from ._cells import LSTM, AbstractCell
-from ._equilibria import Equilibria, find_equilibria
+from ._equilibria import Equilibria, enumerate_equilibria, find_equilibria
 from ._results import RESULTS
 from ._systems import Flow
 from .io import save_figure, to_json
 
+PROVABLE = 3  # units; the boxes of a proof are exponential in their number
+
 
 def analyse(cell: AbstractCell) -> Equilibria:
-    """The equilibria of the cell's flow."""
-    return find_equilibria(Flow(cell))
+    """The equilibria of the cell's flow: all of them, proved, where that can be done."""
+    flow = Flow(cell)
+    if cell.units <= PROVABLE:
+        found = enumerate_equilibria(flow)
+        if found.complete:
+            return found
+    # Newton's method also meets the degenerate points, at which a proof stays undecided.
+    return find_equilibria(flow)
 
 
 def document(cell: AbstractCell, found: Equilibria) -> dict:
@@ -105,7 +113,7 @@ def as_table(analysis: dict) -> str:
 
 
 def _signed(number: float | None) -> str:
-    return "unknown" if number is None else f"{number:+.0f}"
+    return "unknown" if number is None else f"{number:+.0f}" if number else "0"
 
 
 def _vector(entries) -> str:

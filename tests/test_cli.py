@@ -153,7 +153,7 @@ def test_analyse_writes_a_table_and_a_portrait(capsys, tmp_path):
     table = capsys.readouterr().out.splitlines()
     assert len(table) == 1 + 11 + 1
     assert sum("sink" in line for line in table) == 5
-    assert "equilibria: 11; index sum: +1" in table[-1]
+    assert table[-1].endswith("equilibria: 11; index sum: +1; complete: proved")
     found = json.loads((out / "equilibria.json").read_text())
     portrait = json.loads((out / "portrait.json").read_text())
     assert sorted(row["point"] for row in found["equilibria"]) == sorted(portrait["points"])
