@@ -1,6 +1,8 @@
 """The paper's tables: what they print, and what theorems say about it."""
 
 import dataclasses
+import importlib.util
+from pathlib import Path
 
 import jax.numpy as jnp
 import pytest
@@ -81,3 +83,65 @@ def test_nobody_can_change_the_paper():
         cgru.ATLAS["i"].note = ""
     with pytest.raises(TypeError):
         cgru.ATLAS["i"] = None
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    path = Path(__file__).parents[1] / "experiments" / "atlas.py"
+    spec = importlib.util.spec_from_file_location("atlas", path)
+    experiment = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(experiment)
+    return experiment.main(tmp_path_factory.mktemp("atlas"), "quick")
+
+
+def test_equilibria_of_every_row_obey_poincare_hopf(report):
+    assert {row["index_sum"] for row in report["rows"]} == {1.0}
+
+
+@pytest.mark.parametrize(
+    ("name", "sinks", "saddles", "sources"),
+    [
+        ("2", 4, 4, 1),
+        ("3a", 5, 5, 1),
+        ("ix", 2, 2, 1),
+        ("xxiii", 2, 3, 2),
+        ("xxiv", 4, 3, 0),
+    ],
+)
+def test_rows_without_collisions_have_their_signature(
+    report, name, sinks, saddles, sources
+):
+    (row,) = (row for row in report["rows"] if row["name"] == name)
+    kinds = ("sink", "saddle", "source")
+    assert [row["found"].get(k, 0) for k in kinds] == [sinks, saddles, sources]
+
+
+def test_a_degenerate_origin_is_reported_in_the_rows_that_have_one(report):
+    # The Jacobian vanishes at the origin of iv, v and xviii, and in figures 3b, 4a, 4b.
+    by_name = {row["name"]: row for row in report["rows"]}
+    for name in ("iv", "v", "xviii", "3b", "4a", "4b"):
+        row = by_name[name]
+        at = [
+            k
+            for p, k in zip(row["points"], row["kinds"], strict=True)
+            if abs(p).max() < 1e-6
+        ]
+        assert at == ["codimension_two"]
+    assert by_name["iv"]["found"]["saddle_node_first"] == 2
+
+
+def test_a_row_that_breaks_poincare_hopf_never_agrees(report):
+    verdicts = {row["name"]: row["verdict"] for row in report["rows"]}
+    assert verdicts["xi"] == verdicts["xxiv"] == "index"
+    assert verdicts["xxxiv"] == "differs"
+    assert report["xxxiv_with_U_h_doubled"]["verdict"] == "beside"
+    listed = report["verdicts"]
+    assert sum(map(len, listed.values())) == 36
+
+
+def test_collisions_that_decimals_miss_come_with_evidence(report):
+    for row in report["rows"]:
+        if row["verdict"] == "beside":
+            missed = [item["speed"] for item in row["evidence"]]
+            assert len(missed) > 0
+            assert max(missed) <= 0.0025  # half a unit in the second decimal, halved by z
