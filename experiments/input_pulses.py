@@ -7,6 +7,7 @@ amplitude for a duration d solves d = ∫ 2 dh / (tanh(1.5 h + A) − h) from th
 quadrature that checks what the simulations find by bisection.
 """
 
+import itertools
 from pathlib import Path
 
 import equinox as eqx
@@ -88,8 +89,8 @@ def main(out: Path, size: str = "default") -> dict:
                 f"{measured[0]:.3f} at {durations[0]}",
                 "agrees": bool(np.abs(measured / exact - 1).max() < 1e-4),
                 "note": f"quadrature agrees to {np.abs(measured / exact - 1).max():.0e}; "
-                f"no pulse below {static:.6f} switches, however long, and none shorter than "
-                f"{2 * np.log(1 + sink):.3f}, however strong",
+                f"no pulse below {static:.6f} switches, however long, and none shorter "
+                f"than {2 * np.log(1 + sink):.3f}, however strong",
             },
         ],
         "tables": [
@@ -189,8 +190,11 @@ def label(pulse):
 
 def draw_walk(path, walk, sinks):
     figure = Figure(figsize=(11, 4), layout="constrained")
-    left, right = figure.subfigures(1, 2, width_ratios=(2, 1))
-    above, below = left.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    axes = figure.subplot_mosaic(
+        [["state", "plane"], ["input", "plane"]],
+        width_ratios=(2, 1), height_ratios=(3, 1),
+    )  # fmt: skip
+    above, below, ax = axes["state"], axes["input"], axes["plane"]
     times, states = np.asarray(walk.times), np.asarray(walk.states)
     looks = [("x", "#0072B2", "solid"), ("y", "#D55E00", "dashed")]
     for i, (name, colour, style) in enumerate(looks):
@@ -200,16 +204,15 @@ def draw_walk(path, walk, sinks):
             A * pulse[i] * ((times >= t) & (times < t + DURATION)) for t, pulse in WALK
         )
         below.step(times, given, where="post", label=f"input to {name}", **look)
-    above.set(ylabel="state")
+    above.set(ylabel="state", xlim=(0, 180), xticklabels=[], yticks=[-1, 0, 1])
     below.set(xlabel="t", ylabel="input", xlim=(0, 180))
-    for axes in (above, below):
-        axes.legend(loc="center right", fontsize=8)
+    above.legend(loc="center right", fontsize=8)
+    below.legend(loc="center right", fontsize=8)
 
-    ax = right.subplots()
     ax.plot(*states.T, color="#8E24C9", linewidth=1.2)
     arrow = {"arrowstyle": "-|>", "color": "#8E24C9", "mutation_scale": 18}
     corners = sinks[[0, 1, 3, 2, 0]]
-    for begin, end in zip(corners[:-1], corners[1:], strict=True):
+    for begin, end in itertools.pairwise(corners):
         ax.annotate("", begin + 0.56 * (end - begin), begin + 0.5 * (end - begin),
                     arrowprops=arrow)  # fmt: skip
     ax.plot(*sinks.T, "o", color="#D55E00", markersize=8, markeredgecolor="black")
