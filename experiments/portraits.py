@@ -190,21 +190,22 @@ def figure_2(out, found):
 
 
 def figure_3(out, found):
-    figure = Figure(figsize=(16, 5.4), layout="constrained")
+    figure = Figure(figsize=(15, 5.1), layout="constrained")
     data = draw(figure.subplots(1, 3), ["3a", "3b", "3c"], found, ["3A", "3B", "3C"])
     plot.legend(figure, columns=8)
     io.save_figure(figure, out / "figure_3.png", data)
     return {
         "file": "figure_3.png",
         "caption": "Figure 3. A: eleven equilibria. B: a sink, two saddle-nodes of the "
-        "first kind and, at the origin, a codimension-two point where both nullclines "
-        "cross themselves. C: the saddle-node of the second kind is not exact at the "
-        "printed decimals: a source and a saddle lie 0.003 apart.",
+        "first kind and, at the origin, a codimension-two point: there the two branches "
+        "cross on which ẋ and ẏ vanish without a change of sign. C: the saddle-node of the "
+        "second kind is not exact at the printed decimals: a source and a saddle lie 0.003 "
+        "apart.",
     }
 
 
 def figure_4(out, found, loops):
-    figure = Figure(figsize=(13, 9), layout="constrained")
+    figure = Figure(figsize=(11.5, 8), layout="constrained")
     axes = figure.subplots(2, 2, height_ratios=[3, 1])
     data = draw(axes[0], ["4a", "4b"], found, ["4A", "4B"])
     for ax, below, name in zip(*axes, ("4a", "4b"), strict=True):
@@ -245,7 +246,7 @@ def figure_4(out, found, loops):
 
 
 def figure_5(out, found):
-    figure = Figure(figsize=(16, 5.4), layout="constrained")
+    figure = Figure(figsize=(15, 5.1), layout="constrained")
     axes = figure.subplots(1, 3)
     names = ["5a", "5b", "5c"]
     data = draw(axes, names, found, ["5A  θ = π/3", "5B  θ = π/5", "5C"])
@@ -265,13 +266,14 @@ def figure_5(out, found):
 
 
 def figure_6(out, found, line):
-    figure = Figure(figsize=(13, 6.4), layout="constrained")
+    figure = Figure(figsize=(11.5, 5.7), layout="constrained")
     wide, narrow = figure.subplots(1, 2)
     data = draw([wide], ["6"], found, ["6A"])
     box = ((-0.2, -0.2), (0.2, 0.2))
     zoomed = plot.phase_portrait(flow("6"), narrow, box=box, equilibria=found["6"])
     data["6_zoomed"] = lean(zoomed)
     narrow.set_title("6B")
+    narrow.locator_params(nbins=5)
     plot.speed_bar(narrow)
     plot.legend(figure, columns=8)
     io.save_figure(figure, out / "figure_6.png", data)
