@@ -68,7 +68,7 @@ def analyse(
     out: Path | None = None,
     json: _Flag = False,
 ) -> int:
-    """Print the equilibria of the network in a model file.
+    """Print the equilibria of the network in a model file, its inputs held at zero.
 
     Parameters
     ----------
