@@ -114,8 +114,8 @@ def phase_portrait(
     }
 
 
-def speed_bar(axes: Axes | Sequence[Axes]) -> None:
-    """Add one colour bar, for one portrait or several, to their figure, beside them."""
+def speed_bar(axes: Axes | Sequence[Axes] | np.ndarray) -> None:
+    """Add one colour bar, for one portrait or several (as `subplots` returns them)."""
     axes = np.atleast_1d(axes).ravel().tolist()
     (image,) = axes[0].images
     bar = axes[0].figure.colorbar(image, ax=axes, extend="min", shrink=0.8, pad=0.02)
