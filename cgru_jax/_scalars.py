@@ -192,11 +192,15 @@ def _apply_whole(equation, operands):
         for atom, operand in zip(equation.invars, operands, strict=True)
         if not isinstance(atom, jax.extend.core.Literal)
     }
+    info = jax.api_util.debug_info("one equation", _apply_whole, (), {})
     alone = jax.extend.core.Jaxpr(
         constvars=[],
         invars=list(known),
         outvars=list(equation.outvars),
         eqns=[equation],
         effects=equation.effects,
+        debug_info=info._replace(
+            arg_names=("",) * len(known), result_paths=("",) * len(equation.outvars)
+        ),
     )
     return [split(x) for x in jax.core.eval_jaxpr(alone, [], *known.values())]

@@ -120,6 +120,7 @@ def degree(
         return _whole((jnp.sign(behind[0]) - jnp.sign(ahead[0])) / 2)
     if n > 2:
         return jnp.full((), jnp.nan)
+
     def angle(turn):
         direction = jnp.stack([jnp.cos(turn), jnp.sin(turn)])
         field = system.residual(point + radius * direction)

@@ -5,7 +5,7 @@ import abc
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
 from .._errors import real_array
 
@@ -47,7 +47,7 @@ class AbstractCell(eqx.Module):
         """The equilibrium, shape `(n,)`, that belongs to a zero of `reduced`."""
         return h
 
-    def with_input(self, x: Float[Array, " p"]) -> "AbstractCell":
+    def with_input(self, x: ArrayLike) -> "AbstractCell":
         """The autonomous cell under the constant input `x`, shape `(p,)`.
 
         A constant input is a bias: every `W_k x` is added to `b_k`, and the input weights
@@ -97,6 +97,8 @@ def arrays_of_one_size(owner: str, leader: str, **given) -> dict:
     `leader` names the matrix that fixes the number of units n. Names that begin with `U`
     are `(n, n)`, with `W` `(n, p)` or `None`, all others `(n,)`; scalars broadcast.
     """
+    if given[leader] is None:
+        raise ValueError(f"{owner}: {leader} is missing; it fixes the number of units.")
     arrays = {k: real_array(owner, k, v) for k, v in given.items() if v is not None}
     first = arrays[leader]
     if first.ndim == 0:

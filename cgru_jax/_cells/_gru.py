@@ -54,10 +54,12 @@ class GRU(AbstractCell):
         return unit_box(self)
 
     def __call__(self, h: Float[Array, " n"]) -> Float[Array, " n"]:
-        z = jax.nn.sigmoid(dot(self.U_z, h) + self.b_z)
+        return jax.nn.sigmoid(dot(self.U_z, h) + self.b_z) * self.reduced(h)
+
+    def reduced(self, h: Float[Array, " n"]) -> Float[Array, " n"]:
+        """The increment without its factor z > 0, which moves no zero and turns no sign."""
         r = jax.nn.sigmoid(dot(self.U_r, h) + self.b_r)
-        # A product with the positive z, so that a solver can see that z moves no zero.
-        return z * (jnp.tanh(dot(self.U_h, r * h) + self.b_h) - h)
+        return jnp.tanh(dot(self.U_h, r * h) + self.b_h) - h
 
 
 def gru(U_h, U_r=0, b_h=0, b_r=0, U_z=0, b_z=0) -> GRU:

@@ -66,6 +66,10 @@ class ResetAfterGRU(AbstractCell):
         return unit_box(self)
 
     def __call__(self, h: Float[Array, " n"]) -> Float[Array, " n"]:
-        z = jax.nn.sigmoid(dot(self.U_z, h) + self.b_z)
+        return jax.nn.sigmoid(dot(self.U_z, h) + self.b_z) * self.reduced(h)
+
+    def reduced(self, h: Float[Array, " n"]) -> Float[Array, " n"]:
+        """The increment without its factor z > 0, which moves no zero and turns no sign."""
         r = jax.nn.sigmoid(dot(self.U_r, h) + self.b_r)
-        return z * (jnp.tanh(self.b_h + r * (dot(self.U_h, h) + self.c_h)) - h)
+        return jnp.tanh(self.b_h + r * (dot(self.U_h, h) + self.c_h)) - h
+

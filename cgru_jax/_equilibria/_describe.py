@@ -12,23 +12,26 @@ from .._stability import classify, degree
 from ._base import Equilibria
 
 
-def describe(program, reading, arrays, points, valid):
+def describe(question, reading, roots, valid):
     """`Equilibria` at the given roots, and which of them are singular.
 
     **Arguments:**
 
-    - `program`, `arrays`: the hoisted residual; derivatives flow into `arrays`.
+    - `question`: the equation, the lift of its roots to states and the increment, each a
+      hoisted pair of program and arrays; derivatives flow into the arrays.
     - `reading`: `Flow` or `Map`.
-    - `points`: shape `(k, n)`, roots to round-off, the used slots first.
+    - `roots`: shape `(k, m)`, of the equation, to round-off; the used slots first.
     - `valid`: shape `(k,)`.
 
     **Returns:** `Equilibria` (`complete` False, `result` successful) and a mask `(k,)`.
     """
     # Unused slots are worked on at a used point and masked after: a NaN that a masked
     # branch makes would come back through reverse mode as 0 times NaN.
-    points = jnp.where(valid[:, None], points, points[0])
-    points = jax.vmap(functools.partial(attach, program, arrays))(points, valid)
-    system = reading(functools.partial(program, arrays))
+    lift, increment = (functools.partial(*pair) for pair in question[1:])
+    roots = jnp.where(valid[:, None], roots, roots[0])
+    roots = jax.vmap(functools.partial(attach, *question[0]))(roots, valid)
+    points = jax.vmap(lift)(roots)
+    system = reading(increment)
     seen = jax.vmap(functools.partial(classify, system))(points)
     singular = seen.singular & valid
     residual = jnp.max(jnp.abs(jax.vmap(system.residual)(points)), axis=-1)

@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
 from .. import _scalars
 from .._cells import AbstractCell
@@ -25,7 +25,7 @@ APPROACH, LONG_APPROACH, POLISH, PATIENCE = 14, 60, 6, 40
 
 
 def find_equilibria(
-    system: AbstractSystem, starts: Float[Array, "s n"] | None = None, *, capacity: int = 64
+    system: AbstractSystem, starts: ArrayLike | None = None, *, capacity: int = 64
 ) -> Equilibria:
     """Equilibria that Newton's method reaches from the given starts.
 
@@ -33,7 +33,8 @@ def find_equilibria(
 
     - `system`: a `Flow` or a `Map`.
     - `starts`: shape `(s, n)`. May be left out for a cell: a grid over the box that its
-      equilibria lie in for one or two dimensions, states along trajectories for more.
+      equilibria lie in for one or two units, states along trajectories for more. A cell is
+      searched in `reduced` coordinates: of an LSTM's start only h matters.
     - `capacity`: how many equilibria there is room for.
 
     **Returns:** `Equilibria` in `capacity` slots, in no particular order. The points carry
@@ -63,8 +64,14 @@ def find_equilibria(
         )
     if capacity < 1:
         raise ValueError(f"find_equilibria: capacity must be at least 1, got {capacity}.")
-    program, arrays = hoist(system.residual, starts[0])
-    return _find(program, type(system), capacity, arrays, starts)
+    cell = system.field if isinstance(system.field, AbstractCell) else None
+    equation, lift = (cell.reduced, cell.lift) if cell else (system.residual, jnp.asarray)
+    # A reduced equation has the first coordinates of the state for its unknowns.
+    starts = starts[:, : cell.units if cell else None]
+    parts = [hoist(f, starts[0]) for f in (equation, lift)]
+    parts.append(hoist(system.residual, jnp.zeros(size, starts.dtype)))
+    programs, arrays = zip(*parts, strict=True)
+    return _find(programs, type(system), capacity, arrays, starts)
 
 
 def grid(n: int, per_axis: int) -> Float[Array, "s n"]:
@@ -88,9 +95,10 @@ def _default_starts(system):
             "find_equilibria: starts can be left out for a cell only; for a field of your "
             "own give an array of shape (s, n)."
         )
-    if cell.size == cell.units <= 2:
-        return grid(cell.size, 64 if cell.size == 1 else 12)
-    return _along_trajectories(cell)
+    if cell.units > 2:
+        return _along_trajectories(cell)
+    starts = grid(cell.units, 64 if cell.units == 1 else 12)
+    return jax.vmap(cell.lift)(starts)
 
 
 def _along_trajectories(cell, trajectories=64, moments=4, spacing=8):
@@ -107,34 +115,36 @@ def _along_trajectories(cell, trajectories=64, moments=4, spacing=8):
 
 
 @eqx.filter_jit
-def _find(program, reading, capacity, arrays, starts):
+def _find(programs, reading, capacity, arrays, starts):
     frozen = jax.lax.stop_gradient(arrays)
-    approach, settle = _newton(program, frozen, jax.lax.stop_gradient(starts))
+    approach, settle = _newton(programs[0], frozen[0], jax.lax.stop_gradient(starts))
     near, reach, converging = jax.vmap(approach)(starts)
     first = _distinct(near, reach)
     # Degenerate roots and mere slow points look alike from here. They get slots of their
     # own, lest a valley full of them crowds out the plain roots.
     plain = _select(near, first & converging, min(capacity, len(starts)))
+    crowded = jnp.sum(first & converging) > capacity
     others = _select(near, first & ~converging, min(capacity, len(starts)))
     roots, reach = _settle_all(settle, jnp.concatenate([plain, others]))
     first = _distinct(roots, reach)
     found = jnp.sum(first)
 
     finite = jnp.all(jnp.isfinite(starts))
-    for array in frozen:
+    for array in jax.tree.leaves(frozen):
         finite &= jnp.all(jnp.isfinite(array))
     points = _select(roots, first, capacity)
     valid = finite & jnp.isfinite(points[:, 0])
-    found_set, singular = describe(program, reading, arrays, points, valid)
+    question = list(zip(programs, arrays, strict=True))
+    equilibria, singular = describe(question, reading, points, valid)
     result = choose(
         RESULTS,
         RESULTS.successful,
         (~finite, RESULTS.nonfinite),
-        (found > capacity, RESULTS.capacity),
+        (crowded | (found > capacity), RESULTS.capacity),
         (found == 0, RESULTS.not_converged),
         (jnp.any(singular), RESULTS.singular),
     )
-    return eqx.tree_at(lambda e: e.result, found_set, result)
+    return eqx.tree_at(lambda e: e.result, equilibria, result)
 
 
 def _newton(program, arrays, starts):
