@@ -65,6 +65,7 @@ def examine(program, constants, lowest: list, highest: list) -> Verdict:
         box = _interval.contract(value, box)
 
     centre, spread, pull, sign = _krawczyk(values, middle, radii)
+    centre, spread, box, empty = _interval.apart((centre, spread, box, empty))
     outer_low = [m - r for m, r in zip(middle, radii, strict=True)]
     outer_high = [m + r for m, r in zip(middle, radii, strict=True)]
     unique = jnp.ones_like(empty)
@@ -80,6 +81,7 @@ def examine(program, constants, lowest: list, highest: list) -> Verdict:
             ),
         )
         empty |= box[j][0] > box[j][1]
+    box, empty, unique = _interval.apart((box, empty, unique))
     lows, highs = [b[0] for b in box], [b[1] for b in box]
     return Verdict(
         empty, unique, lows, highs, outer_low, outer_high, centre, spread, pull, sign

@@ -1,9 +1,10 @@
-from ._base import EPS, TINY, down, high, intersect, low, magnitude, up
+from ._base import EPS, TINY, apart, down, high, intersect, low, magnitude, up
 from ._enclose import contract, enclose
 
 __all__ = [
     "EPS",
     "TINY",
+    "apart",
     "contract",
     "down",
     "enclose",

@@ -9,6 +9,7 @@ NaN means "anything": it fails every comparison, so a box with a NaN in it is ne
 dropped nor certified.
 """
 
+import jax
 import jax.numpy as jnp
 
 EPS = 2.0**-52
@@ -134,4 +135,29 @@ def choose(condition, a, b):
     return (
         jnp.where(condition, low(a), low(b)),
         jnp.where(condition, high(a), high(b)),
+    )
+
+
+def apart(tree):
+    """The same values, computed once and stored.
+
+    XLA fuses cheap arithmetic into each of its consumers and computes it again for every
+    one: without this, a box test costs ten times its own operations. A loop that runs once,
+    but of which nobody can tell while compiling, keeps the two sides apart.
+    """
+    leaves, structure = jax.tree.flatten(tree)
+    arrays = [x for x in leaves if jnp.ndim(x)]
+    if not arrays:
+        return tree
+    first = (arrays[0].ravel()[0] > 0).astype(jnp.int32)
+
+    def body(state):
+        i, values = state
+        # Handed through as they are, the values would be moved out of the loop.
+        return i + 1, [jnp.where(i == first, x, ~x if x.dtype == bool else -x) for x in values]
+
+    _, stored = jax.lax.while_loop(lambda state: state[0] <= first, body, (first, arrays))
+    stored = iter(stored)
+    return jax.tree.unflatten(
+        structure, [next(stored) if jnp.ndim(x) else x for x in leaves]
     )

@@ -64,7 +64,7 @@ def enclose(program, constants, centre, radii) -> list[Node]:
     box = np.empty(len(radii), object)
     box[:] = [nodes.variable(radii, j, c) for j, c in enumerate(centre)]
     (value,) = _walk(program.jaxpr, [*pools, box], radii)
-    return [_without_positive_factors(node) for node in value.ravel()]
+    return [_without_positive_factors(node).stored() for node in value.ravel()]
 
 
 def contract(node: Node, box: list) -> list:

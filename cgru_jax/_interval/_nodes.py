@@ -38,7 +38,7 @@ class Node:
     def range(self):
         if self.constant and self.error is None:
             return self.centre
-        if all(g is None or iv.is_exact(g) for g in self.gradient):
+        if self.affine:
             return self._mean_value()
         return self._natural()
 
@@ -46,9 +46,26 @@ class Node:
     def tight(self):
         """`range`, intersected with the mean-value form. Where it matters only: before a
         function that bends, and at the end; elsewhere it costs more than it prunes."""
-        if all(g is None or iv.is_exact(g) for g in self.gradient):
+        if self.affine:
             return self.range
         return iv.intersect(self.range, self._mean_value())
+
+    def stored(self):
+        """The same node, with its numbers computed once (`_base.apart` says why)."""
+        if self.affine:
+            return self
+        range_, centre, error, gradient = iv.apart(
+            (self.range, self.centre, self.error, self.gradient)
+        )
+        node = Node(
+            self.radii, centre, error, gradient, lambda: range_, origin=self.origin
+        )
+        node.positive, node.nonnegative = self.positive, self.nonnegative
+        return node
+
+    @property
+    def affine(self) -> bool:
+        return all(g is None or iv.is_exact(g) for g in self.gradient)
 
     @property
     def constant(self) -> bool:
@@ -306,19 +323,14 @@ def is_literal(a: Node, value: float) -> bool:
 
 def _function(a, value, function, slope, error, sign=None, rising=False):
     """A function of one number, from its action on intervals and that of its slope."""
-    inside = a.tight if not (a.constant and a.error is None) else a.centre
+    inside = _inside(a)
     outside = value(inside)
-    centre = a.centre
-    if a.error is not None:
-        # The true value lies in the range, so moving the centre there takes it no farther
-        # away, and the slopes on the range tell how an error grows.
-        centre = jnp.clip(centre, iv.low(inside), iv.high(inside))
     varies = a.error is not None or not a.constant
     slopes = slope(inside, outside) if varies else None
-    middle = function(centre)
+    middle = function(_middle(a, inside))
     own = jnp.abs(middle) * (error * EPS) if error else None
     grown = None if a.error is None else a.error * iv.magnitude(slopes)
-    return Node(
+    node = Node(
         a.radii,
         middle,
         None if own is None and grown is None else _error(own, grown),
@@ -326,19 +338,54 @@ def _function(a, value, function, slope, error, sign=None, rising=False):
         lambda: outside,
         sign=sign,
     )
-
+    return node.stored() if rising else node
 
 def _increasing(a, name, function, slope, least=-np.inf, most=np.inf, sign=None):
     """An increasing function with these bounds."""
     error = ERRORS[name] * EPS
+    a = a.stored()
+    inside = _inside(a)
+    ends = iv.low(inside), iv.high(inside), _middle(a, inside)
+    *ends, middle = _once(function, ends)
 
-    def value(x):
+    def value(_):
         return (
-            jnp.maximum(iv.down(function(iv.low(x)), error), least),
-            jnp.minimum(iv.up(function(iv.high(x)), error), most),
+            jnp.maximum(iv.down(ends[0], error), least),
+            jnp.minimum(iv.up(ends[1], error), most),
         )
 
-    return _function(a, value, function, slope, ERRORS[name], sign, rising=True)
+    return _function(a, value, lambda _: middle, slope, ERRORS[name], sign, rising=True)
+
+
+def _once(function, values):
+    """`function` of every value, in a kernel of its own.
+
+    XLA would fuse an elementary function into every consumer and compute it as often as it
+    is consumed, at many times the cost of the whole box. A loop keeps it apart, if nobody
+    can tell while compiling that it runs once.
+    """
+    if jnp.ndim(values[0]) == 0:
+        return [function(x) for x in values]
+    values = [jnp.broadcast_to(x, jnp.shape(values[0])) for x in values]
+    first = (values[0].ravel()[0] > 0).astype(jnp.int32)
+
+    def body(state):
+        i, values = state
+        return i + 1, [function(x) for x in values]
+
+    return jax.lax.while_loop(lambda state: state[0] <= first, body, (first, values))[1]
+
+
+def _inside(a):
+    return a.centre if a.constant and a.error is None else a.tight
+
+
+def _middle(a, inside):
+    # The true value lies in the range, so moving the centre there takes it no farther
+    # away, and the slopes on the range tell how an error grows.
+    if a.error is None:
+        return a.centre
+    return jnp.clip(a.centre, iv.low(inside), iv.high(inside))
 
 
 def _sign_of(a):
