@@ -96,8 +96,8 @@ def main(out: Path, size: str = "default") -> dict:
                 "paper": "either directly, or by first flowing into one of the two",
                 "found": "; ".join(f"{k} {text(v)}" for k, v in shares.items()),
                 "agrees": bool(all(np.sum(way == i) for i in range(3))),
-                "note": f"{n} runs, noise {STRENGTH}, 95 % intervals; through: one unit is "
-                "within 0.1 of its sink while the other is still above −0.2; the sink is at "
+                "note": f"{n} runs, noise {STRENGTH}, 95 % intervals; through: one unit "
+                "is within 0.1 of its sink while the other is still above −0.2; sink at "
                 f"({sink:.4f}, {sink:.4f}), the paper says (−1, −1)",
             },
             {

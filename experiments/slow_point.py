@@ -1,9 +1,9 @@
 """Which starts are held up at the slow point of figure 7, and for how long?
 
 U_h = 2 and U_r = 100 everywhere, b_h = (0.01, 0). The reset gates are σ(100 (x + y)), a
-switch on the line y = −x: below it the field points straight at (tanh 0.01, 0), a point just above
-the line, and above it to the sink near (1, 1). So a trajectory from below the line comes to
-the line, slides along it towards the origin, and only then leaves for the sink. Where the
+switch on the line y = −x: below it the field points straight at (tanh 0.01, 0), a point
+just above the line, and above it to the sink near (1, 1). So a trajectory from below comes
+to the line near the origin, and only then, slowly at first, leaves for the sink. Where the
 starts that are held up end is found by bisection, for several x.
 """
 
