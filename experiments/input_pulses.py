@@ -152,7 +152,7 @@ def threshold(durations, sink):
 
 def exact_threshold(duration, sink):
     def late(amplitude):
-        speed = lambda h: 2 / (np.tanh(1.5 * h + amplitude) - h)  # noqa: E731
+        speed = lambda h: 2 / (np.tanh(1.5 * h + amplitude) - h)
         # Where the flow is slowest the integrand is a narrow peak.
         slowest = -np.sqrt(1 / 3) - (amplitude - static) / 1.5
         peak = [slowest] if -sink < slowest < 0 else None

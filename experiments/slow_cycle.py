@@ -199,7 +199,7 @@ def end_of_cycle():
     right, left = v[1], u[:, 1] / (u[:, 1] @ v[1])
     # On the centre manifold u' = a (θ − θ_c) + b u², which takes π / √(a b (θ − θ_c)).
     a = left @ jax.jacfwd(lambda angle: rotation(angle).residual(point))(theta)
-    along = lambda s: left @ rotation(theta).residual(point + s * right)  # noqa: E731
+    along = lambda s: left @ rotation(theta).residual(point + s * right)
     b = jax.grad(jax.grad(along))(0.0) / 2
     return theta, 4 * jnp.pi / jnp.sqrt(a * b)
 

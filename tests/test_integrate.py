@@ -146,7 +146,7 @@ def test_an_input_may_vary_smoothly():
     got = cgru.integrate(
         cgru.Flow(cell), [0.4], np.array([0.0, 5.0]), lambda t: jnp.sin(t)[None]
     )
-    kernel = lambda s: np.exp((s - 5) / 2) * np.tanh(np.sin(s)) / 2  # noqa: E731
+    kernel = lambda s: np.exp((s - 5) / 2) * np.tanh(np.sin(s)) / 2
     exact = 0.4 * np.exp(-2.5) + scipy.integrate.quad(kernel, 0, 5, epsabs=1e-13)[0]
     assert abs(float(got.states[-1, 0]) - exact) < 1e-9  # local errors of 4e-11
 
@@ -267,7 +267,7 @@ def test_gradients_are_those_of_the_closed_form(substeps):
 def test_gradients_with_respect_to_every_weight_are_difference_quotients():
     cell = cgru.gru([[3.0, -1.0], [1.0, 2.0]], 0.4, b_h=[0.3, -0.2])
     way = jax.tree.map(jnp.cos, cell)
-    moved = lambda s: jax.tree.map(lambda a, b: a + s * b, cell, way)  # noqa: E731
+    moved = lambda s: jax.tree.map(lambda a, b: a + s * b, cell, way)
 
     def flows(s):
         run = cgru.integrate(cgru.Flow(moved(s)), START, np.array([0.0, 4.0]))
