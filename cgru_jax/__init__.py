@@ -58,7 +58,7 @@ _HOMES = {
     "Map": "_systems",
 }
 
-__all__ = [*_HOMES, "__version__"]  # noqa: PLE0604
+__all__ = [*_HOMES, "__version__"]
 
 
 def __getattr__(name: str):
