@@ -19,7 +19,7 @@ from cgru_jax import io, plot
 
 jax.config.update("jax_enable_x64", True)
 
-# Periods to ten digits by other means; the tests compute them again with SciPy.
+# Periods to ten digits by other means; a test computes the second again with SciPy.
 REFERENCE = {0.8: 12.20851006, np.pi / 5: 17.45796528, np.pi / 10: 43.78708233}
 PRINTED = {  # Table 1, rows 5a to 5c: matrix, and how long figure 5 shows it
     "5a": ([[1.5, -2.598], [2.598, 1.5]], 50),
