@@ -1,7 +1,6 @@
 """The three distributions of two-unit GRUs that every benchmark here draws from."""
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import jax.random as jr
 
@@ -27,20 +26,24 @@ def draw_gated(name: str, size: int, seed: int = 0) -> cgru.GRU:
 
 
 def _draw(name, size, seed, gated):
-    keys = jr.split(jr.key(seed + 1000 * NAMES.index(name)), 5)
+    *keys, pick = jr.split(jr.key(seed + 1000 * NAMES.index(name)), 5)
     shapes = ((size, 2, 2), (size, 2, 2), (size, 2), (size, 2))
     if name == "gauss":
-        arrays = [s * jr.normal(k, d) for s, k, d in zip((3, 3, 1, 1), keys, shapes)]
+        arrays = [
+            s * jr.normal(k, d) for s, k, d in zip((3, 3, 1, 1), keys, shapes, strict=True)
+        ]
     elif name == "wide":
         arrays = [
             jr.uniform(k, d, minval=-s, maxval=s)
-            for s, k, d in zip((6, 10, 1, 5), keys, shapes)
+            for s, k, d in zip((6, 10, 1, 5), keys, shapes, strict=True)
         ]
     else:
         rows = [row for row in ATLAS.values() if row.page == 16][HARD_ROWS]
-        which = jr.randint(keys[4], (size,), 0, len(rows))
+        which = jr.randint(pick, (size,), 0, len(rows))
         arrays = []
-        for field, key, shape in zip(("U_h", "U_r", "b_h", "b_r"), keys, shapes):
+        for field, key, shape in zip(
+            ("U_h", "U_r", "b_h", "b_r"), keys, shapes, strict=True
+        ):
             printed = jnp.array([getattr(row, field) for row in rows], float)[which]
             a, b = jr.normal(key, (2, *shape))
             arrays.append(printed * (1 + 0.05 * a) + 0.05 * b)
@@ -51,4 +54,3 @@ def _draw(name, size, seed, gated):
     return eqx.filter_vmap(
         lambda h, r, bh, br, z, bz: cgru.gru(h, r, b_h=bh, b_r=br, U_z=z, b_z=bz)
     )(*arrays, *gates)
-

@@ -22,13 +22,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-
-jax.config.update("jax_enable_x64", True)
-
 from distributions import NAMES, draw, draw_gated
 
 import cgru_jax as cgru
 from cgru_jax._equilibria._enumerate import search_report
+
+jax.config.update("jax_enable_x64", True)
 
 # Boxes per set, the gate that does not depend on the machine.
 MOST_BOXES = {"gauss": 33, "wide": 62, "paper": 165}
@@ -130,7 +129,9 @@ def missed(points, cells, counts) -> int:
     wrong = 0
     residual = eqx.filter_vmap(lambda c, xs: jax.vmap(c)(xs))(cells, jnp.asarray(points))
     good = np.asarray(jnp.max(jnp.abs(residual), -1) < 1e-9)
-    for these, fine, count in zip(np.asarray(points), good, np.asarray(counts), strict=True):
+    for these, fine, count in zip(
+        np.asarray(points), good, np.asarray(counts), strict=True
+    ):
         kept = []
         for point in these[fine]:
             if all(np.max(np.abs(point - other)) > 1e-7 for other in kept):
@@ -140,12 +141,15 @@ def missed(points, cells, counts) -> int:
 
 
 def reference_counts(cells):
-    """How many equilibria `reference.c` counts, and its seconds; None without a compiler."""
+    """What `reference.c` counts, and its seconds; None without a compiler."""
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
         return None, None
     parameters = np.concatenate(
-        [np.asarray(a).reshape(len(a), -1) for a in (cells.U_h, cells.U_r, cells.b_h, cells.b_r)],
+        [
+            np.asarray(a).reshape(len(a), -1)
+            for a in (cells.U_h, cells.U_r, cells.b_h, cells.b_r)
+        ],
         axis=1,
     )
     with tempfile.TemporaryDirectory() as folder:
@@ -154,9 +158,11 @@ def reference_counts(cells):
         subprocess.run([compiler, "-O2", "-o", program, source, "-lm"], check=True)
         begin = time.perf_counter()
         answer = subprocess.run(
-            [program, str(len(parameters))], input=parameters.tobytes(), capture_output=True,
+            [program, str(len(parameters))],
+            input=parameters.tobytes(),
+            capture_output=True,
             check=True,
-        )  # fmt: skip
+        )
         return np.frombuffer(answer.stdout, np.int32), time.perf_counter() - begin
 
 
@@ -184,7 +190,7 @@ def quality(name, size, seed=0):
     row = {"distribution": name, "sets": size}
     for label, make in (("", draw), ("gated ", draw_gated)):
         cells = make(name, size, seed)
-        compile_and_run = cpu_seconds(lambda: certified(cells))
+        compile_and_run = cpu_seconds(lambda cells=cells: certified(cells))
         found = certified(cells)
         taken = np.asarray(boxes(cells))
         counts, complete = np.asarray(found.count), np.asarray(found.complete)
@@ -230,7 +236,9 @@ def speed(name, size, rounds=5):
         "naive, sets with another count, of 1,000": missed(naive(few), few, counts),
         "clipped Newton, sets/CPU-s": newton,
         "over clipped Newton": over_newton,
-        "clipped Newton, sets with another count, of 1,000": missed(clipped(few), few, counts),
+        "clipped Newton, sets with another count, of 1,000": missed(
+            clipped(few), few, counts
+        ),
         "optimistix, sets/CPU-s": 100 / cpu_seconds(lambda: with_optimistix(tiny)),
         "SciPy, sets/CPU-s": 10 / cpu_seconds(lambda: with_scipy(ten)),
     }

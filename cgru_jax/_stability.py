@@ -49,34 +49,38 @@ def classify(system: AbstractSystem, point: Float[Array, " n"]) -> Stability:
     jacobian = system.jacobian(point)
     values = eigenvalues(jacobian)
     growth = system.growth(values)
-    eps = jnp.finfo(point.dtype).eps
 
     singular = is_singular(system.residual, point, jacobian)
-    on_axis = jnp.abs(growth) <= 1e3 * eps * jnp.abs(values)
     # Which mode is the zero one: with a singular Jacobian, the one nearest to zero.
     zero = singular & (jnp.arange(n) == jnp.argmin(jnp.abs(values)))
-    stable, unstable = growth < 0, growth > 0
-    simple = choose(
-        KINDS,
-        KINDS.saddle,
-        (jnp.any(on_axis & (jnp.imag(values) != 0)), KINDS.hopf),
-        (jnp.any(on_axis), KINDS.degenerate),
-        (jnp.all(stable), KINDS.sink),
-        (jnp.all(unstable), KINDS.source),
-    )
     worse = _higher_order(system, point, jacobian, values)
     fold = KINDS.where(
-        jnp.all(stable | zero), KINDS.saddle_node_first, KINDS.saddle_node_second
+        jnp.all((growth < 0) | zero), KINDS.saddle_node_first, KINDS.saddle_node_second
     )
     kind = choose(
         KINDS,
-        simple,
+        simple_kind(system, values),
         (~jnp.all(jnp.isfinite(jacobian)), KINDS.unknown),
         (singular & worse, KINDS.codimension_two),
         (singular, fold),
     )
     sign = (-1) ** n * jnp.sign(determinant(jacobian))
     return Stability(values, kind, jnp.where(singular, jnp.nan, sign), singular)
+
+
+def simple_kind(system: AbstractSystem, values: Complex[Array, " n"]) -> KINDS:
+    """The kind of an equilibrium with a regular Jacobian, from its eigenvalues."""
+    growth = system.growth(values)
+    # A pair on the axis is found off it by the rounding of the Jacobian.
+    on_axis = jnp.abs(growth) <= 1e3 * jnp.finfo(growth.dtype).eps * jnp.abs(values)
+    return choose(
+        KINDS,
+        KINDS.saddle,
+        (jnp.any(on_axis & (jnp.imag(values) != 0)), KINDS.hopf),
+        (jnp.any(on_axis), KINDS.degenerate),
+        (jnp.all(growth < 0), KINDS.sink),
+        (jnp.all(growth > 0), KINDS.source),
+    )
 
 
 def _higher_order(system, point, jacobian, values):

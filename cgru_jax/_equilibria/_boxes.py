@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from .. import _interval
-from .._interval import EPS, TINY, low, high, magnitude
+from .._interval import EPS, TINY, high, low
 from .._linalg import CLOSED_FORM_SIZE, scalar_adjugate, scalar_determinant
 
 # The box is looked at a little enlarged, so that a zero on the face between two boxes is
@@ -107,9 +107,7 @@ def _krawczyk(values, middle, radii):
     inverse, sign = _inverse(mid)
     centre, spread, pulls = [], [], [zero] * n
     for i in range(n):
-        centre.append(
-            middle[i] - sum(inverse[i][k] * values[k].centre for k in range(n))
-        )
+        centre.append(middle[i] - sum(inverse[i][k] * values[k].centre for k in range(n)))
         total = 4 * EPS * (jnp.abs(middle[i]) + jnp.abs(centre[i])) + TINY
         for k in range(n):
             noise = 4 * n * EPS * jnp.abs(values[k].centre)
@@ -150,6 +148,8 @@ def scalar_determinant_bound(rows):
         return jnp.abs(rows[0][0])
     return sum(
         jnp.abs(rows[0][j])
-        * scalar_determinant_bound([[x for k, x in enumerate(r) if k != j] for r in rows[1:]])
+        * scalar_determinant_bound(
+            [[x for k, x in enumerate(r) if k != j] for r in rows[1:]]
+        )
         for j in range(len(rows))
     )

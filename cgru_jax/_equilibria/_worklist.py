@@ -23,6 +23,7 @@ SHRUNK = 0.6
 # cannot eat the budget of the others; one narrower than the second stays undecided.
 COARSE, FINE = 1e-4, 1e-9
 CLUSTERS = 16  # groups of undecided boxes that a member has room for
+NEIGHBOURS = 1e-3  # undecided boxes with a smaller gap are of one group
 UNDECIDED, BUDGET, OVERFLOW, CAPACITY = 1, 2, 3, 4  # what went wrong, the worst last
 _EMPTY, _PARKED, _ZERO, _SPLIT, _AGAIN = 0, 5, 6, 7, 8
 _BARRED = 2**30  # boxes spent, for a member that gets none
@@ -63,26 +64,30 @@ class _State(NamedTuple):
     found: Found
 
 
-def search(program, split, refine, width, capacity, budget, parameters, low, high) -> Found:
+def search(
+    program, constants, needed, refine, width, capacity, budget, parameters, low, high
+) -> Found:
     """Every zero of `program` in a box, for every member of a batch.
 
     **Arguments:**
 
-    - `split`: from a block of parameter columns, shape `(K, b)`, to the constants that
-      `_interval.enclose` wants.
+    - `constants`: from the first `needed` columns of parameters, shape `(needed, b)`, to
+      what `_interval.enclose` wants.
     - `refine`: from `(row, low, high)` of one zero, shapes `(K,)`, `(n,)`, `(n,)`, to a row
       of `width` numbers: the point, the radius in which it is the only zero, the radius in
       which it surely lies (infinite if it could not be proved), whatever else is wanted.
     - `capacity`, `budget`: zeros and boxes per member.
-    - `parameters`: shape `(N, K)`; `low`, `high`: shape `(N, n)`, finite. A member with a
-      NaN in its parameters gets no box.
+    - `parameters`: shape `(N, K)`; `low`, `high`: shape `(N, n)`. A member with a NaN in
+      one of them gets no box.
     """
     members, n = low.shape
     lanes = int(np.clip(2 ** np.ceil(np.log2(4 * members)), 32, LANES))
     size = (10 if n <= 2 else 20) * lanes
     room = 16 * lanes
     fine_room = members + 8 * lanes
+    narrow = parameters[:, :needed]
     sound = jnp.all(jnp.isfinite(parameters), axis=1)
+    sound &= jnp.all(jnp.isfinite(low) & jnp.isfinite(high) & (low < high), axis=1)
 
     def begin():
         columns = jnp.concatenate([low.T, high.T])
@@ -147,10 +152,10 @@ def search(program, split, refine, width, capacity, budget, parameters, low, hig
 
         blocks = (BLOCKS, lanes // BLOCKS)
         verdict = jax.lax.scan(
-            lambda _, x: (None, _judge(program, split, n, *x)),
+            lambda _, x: (None, _judge(program, constants, n, *x)),
             None,
             (
-                parameters[member].reshape(*blocks, -1).transpose(0, 2, 1),
+                narrow[member].reshape(*blocks, -1).transpose(0, 2, 1),
                 box.reshape(2 * n, *blocks).transpose(1, 0, 2),
                 (owner >= members).reshape(blocks),
             ),
@@ -206,10 +211,10 @@ def search(program, split, refine, width, capacity, budget, parameters, low, hig
     return s.found._replace(boxes=boxes)
 
 
-def _judge(program, split, n, columns, box, fine):
+def _judge(program, constants, n, columns, box, fine):
     """What becomes of a block of boxes: hull to report, two children, and a code."""
     lowest, highest = [box[j] for j in range(n)], [box[n + j] for j in range(n)]
-    v = examine(program, split(columns), lowest, highest)
+    v = examine(program, constants(columns), lowest, highest)
     widths = [b - a for a, b in zip(v.low, v.high, strict=True)]
     before = _greatest([b - a for a, b in zip(lowest, highest, strict=True)])
     width = _greatest(widths)
@@ -236,17 +241,15 @@ def _judge(program, split, n, columns, box, fine):
         second_low.append(jnp.where(cut, middle, v.low[j]))
     whole = [
         jnp.where(code == _ZERO, a, b)
-        for a, b in zip(
-            [*v.outer_low, *v.outer_high], [*v.low, *v.high], strict=True
-        )
+        for a, b in zip([*v.outer_low, *v.outer_high], [*v.low, *v.high], strict=True)
     ]
     # Not stacked here: XLA would compute the whole chain once per entry of the stack.
     return whole, [*v.low, *first_high], [*second_low, *v.high], code
 
 
 def _settle(s, refine, parameters, low, high, capacity, lanes):
-    """Deal with the events: refine and file zeros, queue what was parked, group the rest."""
-    members, n = low.shape
+    """Deal with the events: file zeros, queue what was parked, group the rest."""
+    members = low.shape[0]
     lane = jnp.arange(lanes)
 
     def step(state):
@@ -287,7 +290,8 @@ def _file(found, refine, parameters, low, high, capacity, box, owner, code):
     point, alone, near = rows[:, :n], rows[:, n], rows[:, n + 1]
     # The zero of the box, and not a neighbour to which Newton's method strayed.
     proved = jnp.all(
-        (point - near[:, None] >= box[:, :n]) & (point + near[:, None] <= box[:, n:]), axis=1
+        (point - near[:, None] >= box[:, :n]) & (point + near[:, None] <= box[:, n:]),
+        axis=1,
     )
     inside = jnp.all(
         (point + near[:, None] >= low[owner]) & (point - near[:, None] <= high[owner]),
@@ -301,7 +305,9 @@ def _file(found, refine, parameters, low, high, capacity, box, owner, code):
             jnp.maximum, [jnp.abs(point[:, None, j] - others[..., j]) for j in range(n)]
         )
         their_alone, their_near = others[..., n], others[..., n + 1]
-        same = (apart + their_near <= alone[:, None]) | (apart + near[:, None] <= their_alone)
+        same = (apart + their_near <= alone[:, None]) | (
+            apart + near[:, None] <= their_alone
+        )
         distinct = apart > near[:, None] + their_near
         return jnp.any(same & there, axis=1), jnp.any(~same & ~distinct & there, axis=1)
 
@@ -331,7 +337,7 @@ def _file(found, refine, parameters, low, high, capacity, box, owner, code):
 
 
 def _group(found, box, owner, lost):
-    """Enter undecided boxes one by one, each into the hull of the group that it touches."""
+    """Enter undecided boxes one by one, each into the hull of the group that it is near."""
     n = box.shape[1] // 2
     order = _compacted(lost)
 
@@ -341,8 +347,9 @@ def _group(found, box, owner, lost):
         member, one = owner[which], box[which]
         groups, used = found.clusters[member], found.groups[member]
         there = jnp.arange(CLUSTERS) < used
-        # Neighbours share a face; a gap of one width is still the same group.
+        # Boxes around a degenerate point come with proved-empty ones in between.
         gap = jnp.max(one[n:] - one[:n])
+        gap += NEIGHBOURS * jnp.maximum(1.0, jnp.max(jnp.abs(one)))
         touches = there & jnp.all(
             (groups[:, :n] <= one[n:] + gap) & (groups[:, n:] >= one[:n] - gap), axis=1
         )
@@ -364,6 +371,55 @@ def _group(found, box, owner, lost):
         lambda state: state[0] < total, enter, (jnp.int32(0), found)
     )
     return found
+
+
+def name_clusters(found, name, parameters, low, high) -> Found:
+    """Replace the clusters of undecided boxes by what `name` makes of them.
+
+    `name` takes parameters and hull of one cluster, the hulls of the member's others, its
+    rows and its box, and returns a row. A member whose clusters all get an index has no
+    trouble left. One pass of the loop serves one cluster, so that plain members cost
+    nothing; a member whose list of clusters is not whole is left alone.
+    """
+    n = low.shape[1]
+    slots = jnp.arange(CLUSTERS)
+    open_ = (found.trouble == UNDECIDED) | (found.trouble == BUDGET)
+    capacity = found.rows.shape[1]
+
+    def enter(state):
+        waiting, left, found = state
+        member, slot = jnp.divmod(jnp.argmax(waiting), CLUSTERS)
+        others = jnp.where((slots == slot)[:, None], jnp.nan, found.clusters[member])
+        row = name(
+            parameters[member],
+            found.clusters[member, slot],
+            others,
+            found.rows[member],
+            low[member],
+            high[member],
+        )
+        known = jnp.isfinite(row[n + 2])
+        count = found.count[member]
+        full = known & (count == capacity)
+        place = jnp.where(known, count, capacity)
+        trouble = jnp.where(
+            full,
+            CAPACITY,
+            jnp.where(known & (left[member] == 1), 0, found.trouble[member]),
+        )
+        return (
+            waiting.at[member, slot].set(False),
+            left.at[member].add(-known.astype(jnp.int32)),
+            found._replace(
+                rows=found.rows.at[member, place].set(row, mode="drop"),
+                count=found.count.at[member].add((known & ~full).astype(jnp.int32)),
+                trouble=found.trouble.at[member].set(trouble.astype(jnp.int32)),
+            ),
+        )
+
+    waiting = open_[:, None] & (slots < found.groups[:, None])
+    state = (waiting, found.groups, found)
+    return jax.lax.while_loop(lambda state: jnp.any(state[0]), enter, state)[2]
 
 
 def _compacted(flags):

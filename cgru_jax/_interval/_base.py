@@ -154,7 +154,9 @@ def apart(tree):
     def body(state):
         i, values = state
         # Handed through as they are, the values would be moved out of the loop.
-        return i + 1, [jnp.where(i == first, x, ~x if x.dtype == bool else -x) for x in values]
+        return i + 1, [
+            jnp.where(i == first, x, ~x if x.dtype == bool else -x) for x in values
+        ]
 
     _, stored = jax.lax.while_loop(lambda state: state[0] <= first, body, (first, arrays))
     stored = iter(stored)

@@ -223,9 +223,9 @@ def _pool(array, make) -> np.ndarray:
 
 def _unsupported(name, how="") -> ValueError:
     return ValueError(
-        f"No interval rule for the primitive '{name}'{' ' + how if how else ''}: this field "
-        "cannot be enclosed. Rewrite it with arithmetic, tanh, sigmoid, exp, log, sqrt, sin, "
-        "cos, abs, max, min, or use find_equilibria, which proves nothing."
+        f"No interval rule for the primitive '{name}'{' ' + how if how else ''}: this "
+        "field cannot be enclosed. Rewrite it with arithmetic, tanh, sigmoid, exp, log, "
+        "sqrt, sin, cos, abs, max and min, or use find_equilibria, which proves nothing."
     )
 
 

@@ -57,9 +57,7 @@ class Node:
         range_, centre, error, gradient = iv.apart(
             (self.range, self.centre, self.error, self.gradient)
         )
-        node = Node(
-            self.radii, centre, error, gradient, lambda: range_, origin=self.origin
-        )
+        node = Node(self.radii, centre, error, gradient, lambda: range_, origin=self.origin)
         node.positive, node.nonnegative = self.positive, self.nonnegative
         return node
 
@@ -339,6 +337,7 @@ def _function(a, value, function, slope, error, sign=None, rising=False):
         sign=sign,
     )
     return node.stored() if rising else node
+
 
 def _increasing(a, name, function, slope, least=-np.inf, most=np.inf, sign=None):
     """An increasing function with these bounds."""
