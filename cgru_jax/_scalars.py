@@ -110,7 +110,7 @@ def contract(equation, left, right, product, add):
         for row in a_block
         for column in b_block
     ]
-    return _pool(values).reshape(*batch, *rows, *columns)
+    return _pool(values).reshape((*batch, *rows, *columns))
 
 
 def inner_jaxpr(equation):
