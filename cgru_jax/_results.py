@@ -38,6 +38,30 @@ class RESULTS(eqx.Enumeration):
         "The integrator used up its steps. Ask for less time or a larger `max_steps`."
     )
     diverged = "The state left every bound; later states are NaN."
+    elsewhere = (
+        "The iteration converged, but far from the guess (see `distance`), so the answer is "
+        "withheld. Start nearer to the point that you mean."
+    )
+    wrong_kind = (
+        "What is there is of another kind: real eigenvalues where a pair is asked for (a "
+        "neutral saddle), or branches that come near to each other and do not meet. The "
+        "answer is withheld."
+    )
+    degenerate = (
+        "There is a bifurcation, but no generic one of this kind: a coefficient of its "
+        "normal form vanishes. Locate it as what it is: branch point, cusp, "
+        "Bogdanov–Takens, generalised Hopf."
+    )
+    bound = "The branch reached a bound of the parameter."
+    closed = "The branch came back to its start: it is a closed curve."
+    step = (
+        "The branch could not be followed further with any step. The last point may be "
+        "where the field is not smooth."
+    )
+    unresolved = (
+        "Somewhere the stability changes by more than the events that were found explain, "
+        "or almost does: events lie too close together to be told apart, or one is degenerate."
+    )
 
 
 class KINDS(eqx.Enumeration):
@@ -52,6 +76,17 @@ class KINDS(eqx.Enumeration):
     hopf = "Hopf point"
     codimension_two = "codimension-two point"
     degenerate = "degenerate"
+
+
+class EVENTS(eqx.Enumeration):
+    """What happens to an equilibrium along a branch."""
+
+    none = "nothing"
+    fold = "fold"
+    hopf = "Hopf bifurcation"
+    branch_point = "branch point"
+    period_doubling = "period doubling"
+    neimark_sacker = "Neimark–Sacker bifurcation"
 
 
 def name(item) -> str:
