@@ -101,6 +101,7 @@ class Jax:
 # Functions of two numbers, each around a primitive; `m` is one of the two classes.
 ZOO = {
     "add, mul, sub": lambda m, x, y: 0.3 * x * y - (y - 1.7) * 2 + x,
+    "sums of literals": lambda m, x, y: 0.1 * x + 0.2 * x + (0.3 * y - 0.1 * y) + 0.1,
     "div": lambda m, x, y: (x - y) / (x * x + 0.2) + 3.0 / (y + 9.5),
     "integer_pow": lambda m, x, y: x**3 - x**4 * y**2 + (y + 9.5) ** -2,
     "tanh": lambda m, x, y: m.tanh(2 * x - y) * x,

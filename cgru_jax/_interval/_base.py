@@ -66,8 +66,8 @@ def negate(a):
 
 
 def add(a, b):
-    if isinstance(a, float) and isinstance(b, float):
-        return a + b  # ones and minus ones: exact
+    if all(isinstance(x, float) and x.is_integer() and abs(x) < 2**50 for x in (a, b)):
+        return a + b
     return down(low(a) + low(b)), up(high(a) + high(b))
 
 
@@ -111,8 +111,8 @@ def reciprocal(a):
     """`1 / a`; the whole line where `a` may be zero."""
     sound = (low(a) > 0) | (high(a) < 0)
     return (
-        jnp.where(sound, down(1 / high(a), 2 * EPS), -jnp.inf),
-        jnp.where(sound, up(1 / low(a), 2 * EPS), jnp.inf),
+        jnp.where(sound, down(jnp.divide(1, high(a)), 2 * EPS), -jnp.inf),
+        jnp.where(sound, up(jnp.divide(1, low(a)), 2 * EPS), jnp.inf),
     )
 
 

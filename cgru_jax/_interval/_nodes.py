@@ -170,7 +170,7 @@ def reciprocal(a: Node) -> Node:
     return _function(
         a,
         iv.reciprocal,
-        lambda x: 1 / x,
+        lambda x: jnp.divide(1, x),
         lambda x, y: iv.negate(iv.square(y)),
         2.0,
         "positive" if a.positive else None,
