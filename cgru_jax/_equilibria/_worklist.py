@@ -19,9 +19,10 @@ LANES, BLOCKS = 512, 2
 SHARP, SHARP_ENOUGH = 0.25, 1e-9
 # A box that shrank to less than this part is looked at again before it is split.
 SHRUNK = 0.6
-# A box this narrow waits until everything wider is settled, so that a degenerate point
-# cannot eat the budget of the others; one narrower than the second stays undecided.
-COARSE, FINE = 1e-4, 1e-9
+# A box narrower than one of these waits until every wider one of the batch is settled, so
+# that a degenerate point cannot eat the budget of other places.
+LEVELS = (1e-2, 1e-3, 1e-4, 1e-6)
+FINE = 1e-9  # and one narrower than this stays undecided
 CLUSTERS = 16  # groups of undecided boxes that a member has room for
 NEIGHBOURS = 1e-3  # undecided boxes with a smaller gap are of one group
 UNDECIDED, BUDGET, OVERFLOW, CAPACITY = 1, 2, 3, 4  # what went wrong, the worst last
@@ -36,7 +37,7 @@ class Found(NamedTuple):
     - `count`: shape `(N,)`.
     - `trouble`: shape `(N,)`: 0, or the worst of the codes above.
     - `clusters`: shape `(N, CLUSTERS, 2n)`: hulls of touching undecided boxes, low before
-      high; `groups`, shape `(N,)`: how many; if there were more, `OVERFLOW` at least.
+      high; `groups`, shape `(N,)`: how many; above `CLUSTERS` if some found no room.
     - `boxes`: shape `(N,)`: how many were examined.
     """
 
@@ -50,7 +51,7 @@ class Found(NamedTuple):
 
 class _State(NamedTuple):
     boxes: Array  # (2n, S): the list, last in first out
-    owner: Array  # (S,): member, plus N for boxes past COARSE
+    owner: Array  # (S,): member, plus N times the number of LEVELS passed
     length: Array
     queue: Array  # (2n, Q): boxes that were never on the list: the members', the parked
     queue_owner: Array
@@ -84,7 +85,7 @@ def search(
     lanes = int(np.clip(2 ** np.ceil(np.log2(4 * members)), 32, LANES))
     size = (10 if n <= 2 else 20) * lanes
     room = 16 * lanes
-    fine_room = members + 8 * lanes
+    waiting_room = members + 4_096
     narrow = parameters[:, :needed]
     sound = jnp.all(jnp.isfinite(parameters), axis=1)
     sound &= jnp.all(jnp.isfinite(low) & jnp.isfinite(high) & (low < high), axis=1)
@@ -100,9 +101,9 @@ def search(
             length=jnp.int32(0),
             # Room in front and behind, so that a window of `lanes` always fits.
             queue=jnp.concatenate(
-                [pad((2 * n, lanes)), columns, pad((2 * n, fine_room + lanes))], axis=1
+                [pad((2 * n, lanes)), columns, pad((2 * n, waiting_room + lanes))], axis=1
             ),
-            queue_owner=jnp.pad(names, (lanes, fine_room + lanes)),
+            queue_owner=jnp.pad(names, (lanes, waiting_room + lanes)),
             next=jnp.int32(lanes),
             end=jnp.int32(lanes + members),
             events=pad((2 * n, room + lanes)),
@@ -157,14 +158,14 @@ def search(
             (
                 narrow[member].reshape(*blocks, -1).transpose(0, 2, 1),
                 box.reshape(2 * n, *blocks).transpose(1, 0, 2),
-                (owner >= members).reshape(blocks),
+                (owner // members).reshape(blocks),
             ),
         )[1]
-        whole, first, second, code = verdict
+        whole, first, second, code, level = verdict
         whole, first, second = (
             jnp.stack([x.reshape(lanes) for x in side]) for side in (whole, first, second)
         )
-        code = code.reshape(lanes)
+        code, level = code.reshape(lanes), level.reshape(lanes)
         # While there is room to park; afterwards boxes go on being split at once.
         parking = s.end + s.waiting + lanes <= s.queue.shape[1] - lanes
         go_on = tested & ((code == _SPLIT) | (code == _AGAIN))
@@ -179,8 +180,8 @@ def search(
         kept = jnp.concatenate([go_on, twice])
         order = _compacted(kept)
         children = jnp.concatenate([first, second], axis=1)[:, order]
-        heirs = jnp.where(code == _PARKED, member + members, owner)
-        heirs = jnp.concatenate([heirs, heirs])[order]
+        heirs = jnp.where(code == _PARKED, member + members * level, owner)
+        twins = jnp.concatenate([heirs, heirs])[order]
         base = s.length - take
         fresh_used = jnp.sum(fresh & (place < s.end), dtype=jnp.int32)
 
@@ -189,11 +190,11 @@ def search(
         record = jnp.where(tested, whole, box)[:, order]
         return s._replace(
             boxes=_write(s.boxes, children, base),
-            owner=_write(s.owner, heirs, base),
+            owner=_write(s.owner, twins, base),
             length=base + jnp.sum(kept, dtype=jnp.int32),
             next=s.next + fresh_used,
             events=_write(s.events, record, s.waiting),
-            event_owner=_write(s.event_owner, member[order], s.waiting),
+            event_owner=_write(s.event_owner, heirs[order], s.waiting),
             event_code=_write(s.event_code, event[order], s.waiting),
             waiting=s.waiting + jnp.sum(happened, dtype=jnp.int32),
             spent=spent,
@@ -211,7 +212,7 @@ def search(
     return s.found._replace(boxes=boxes)
 
 
-def _judge(program, constants, n, columns, box, fine):
+def _judge(program, constants, n, columns, box, level):
     """What becomes of a block of boxes: hull to report, two children, and a code."""
     lowest, highest = [box[j] for j in range(n)], [box[n + j] for j in range(n)]
     v = examine(program, constants(columns), lowest, highest)
@@ -224,13 +225,14 @@ def _judge(program, constants, n, columns, box, fine):
     zero = v.unique & ((blur <= SHARP * reach) | (blur <= SHARP_ENOUGH * scale))
 
     code = jnp.where(width < SHRUNK * before, jnp.int32(_AGAIN), _SPLIT)
-    code = jnp.where((width < COARSE * scale) & ~fine, _PARKED, code)
+    passed = sum((width < limit * scale).astype(jnp.int32) for limit in LEVELS)
+    code = jnp.where(passed > level, _PARKED, code)
     code = jnp.where(width < FINE * scale, UNDECIDED, code)
     code = jnp.where(zero, _ZERO, code)
     code = jnp.where(v.empty, _EMPTY, code)
 
     first_high, second_low = [], []
-    taken = jnp.zeros_like(fine)
+    taken = jnp.zeros(jnp.shape(width), bool)
     for j in range(n):
         here = (widths[j] >= width) & ~taken
         taken |= here
@@ -244,7 +246,7 @@ def _judge(program, constants, n, columns, box, fine):
         for a, b in zip([*v.outer_low, *v.outer_high], [*v.low, *v.high], strict=True)
     ]
     # Not stacked here: XLA would compute the whole chain once per entry of the stack.
-    return whole, [*v.low, *first_high], [*second_low, *v.high], code
+    return whole, [*v.low, *first_high], [*second_low, *v.high], code, passed
 
 
 def _settle(s, refine, parameters, low, high, capacity, lanes):
@@ -255,7 +257,8 @@ def _settle(s, refine, parameters, low, high, capacity, lanes):
     def step(state):
         done, s = state
         box = jax.lax.dynamic_slice_in_dim(s.events, done, lanes, 1).T
-        owner = jax.lax.dynamic_slice_in_dim(s.event_owner, done, lanes)
+        heir = jax.lax.dynamic_slice_in_dim(s.event_owner, done, lanes)
+        owner = heir % members
         code = jax.lax.dynamic_slice_in_dim(s.event_code, done, lanes)
         code = jnp.where(done + lane < s.waiting, code, _EMPTY)
         found, code = _file(
@@ -271,7 +274,7 @@ def _settle(s, refine, parameters, low, high, capacity, lanes):
         found = _group(found._replace(trouble=trouble), box, owner, lost)
         s = s._replace(
             queue=s.queue.at[:, place].set(box.T, mode="drop"),
-            queue_owner=s.queue_owner.at[place].set(owner + members, mode="drop"),
+            queue_owner=s.queue_owner.at[place].set(heir, mode="drop"),
             end=s.end + jnp.sum(parked, dtype=jnp.int32),
             found=found,
         )
@@ -354,16 +357,13 @@ def _group(found, box, owner, lost):
             (groups[:, :n] <= one[n:] + gap) & (groups[:, n:] >= one[:n] - gap), axis=1
         )
         slot = jnp.where(jnp.any(touches), jnp.argmax(touches).astype(jnp.int32), used)
-        slot = jnp.minimum(slot, CLUSTERS - 1)
-        full = ~jnp.any(touches) & (used == CLUSTERS)
         old = jnp.where(slot < used, groups[slot], one)
         hull = jnp.concatenate(
             [jnp.minimum(old[:n], one[:n]), jnp.maximum(old[n:], one[n:])]
         )
         return i + 1, found._replace(
-            clusters=found.clusters.at[member, slot].set(hull),
+            clusters=found.clusters.at[member, slot].set(hull, mode="drop"),
             groups=found.groups.at[member].max(slot + 1),
-            trouble=found.trouble.at[member].max(jnp.where(full, jnp.int32(OVERFLOW), 0)),
         )
 
     total = jnp.sum(lost, dtype=jnp.int32)
