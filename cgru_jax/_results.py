@@ -30,6 +30,10 @@ class RESULTS(eqx.Enumeration):
         "The boxes ran out before the search ended, as they do where equilibria are not "
         "isolated. Give a smaller `box`, or fewer units."
     )
+    not_isolated = (
+        "Equilibria fill a curve: they cannot be listed. Where a symmetry or a missing unit "
+        "makes them, break it or leave the unit out."
+    )
     overflow = (
         "The list of boxes was full and some were given up. Give a smaller `box`, or fewer "
         "members at once."

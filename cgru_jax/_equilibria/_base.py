@@ -14,6 +14,10 @@ class Equilibria(eqx.Module):
     - `eigenvalues`: shape `(k, n)`, of the full Jacobian of the increment.
     - `kind`: `KINDS`, shape `(k,)`; `unknown` in an unused slot.
     - `index`: Poincaré index, shape `(k,)`: sign det(−J), by degree where that vanishes.
+    - `multiplicity`: how many equilibria met there, shape `(k,)`: 1 for a simple one, NaN
+      where that is not known.
+    - `coefficient`: of the normal form on the centre manifold, shape `(k,)`: quadratic at a
+      saddle-node, cubic at a cusp, with the null vectors as in `Fold`; otherwise NaN.
     - `residual`: largest component of the increment at the point, shape `(k,)`.
     - `valid`: which slots are used, shape `(k,)`; the others hold NaN.
     - `complete`: whether it is proved that there are no others.
@@ -24,6 +28,8 @@ class Equilibria(eqx.Module):
     eigenvalues: Complex[Array, "*batch k n"]
     kind: KINDS
     index: Float[Array, "*batch k"]
+    multiplicity: Float[Array, "*batch k"]
+    coefficient: Float[Array, "*batch k"]
     residual: Float[Array, "*batch k"]
     valid: Bool[Array, "*batch k"]
     complete: Bool[Array, "*batch"]

@@ -43,6 +43,8 @@ def describe(question, reading, roots, valid):
         index=jnp.where(
             valid, _with_degrees(system, points, valid, seen.index, singular), jnp.nan
         ),
+        multiplicity=jnp.where(valid & ~singular, 1.0, jnp.nan),
+        coefficient=jnp.full(valid.shape, jnp.nan),
         residual=jnp.where(valid, residual, jnp.nan),
         valid=valid,
         complete=jnp.zeros((), bool),

@@ -19,7 +19,9 @@ from ._prove import ask, prove, read
 from ._worklist import Found
 
 TROUBLES = {
+    _worklist.NOT_ISOLATED: RESULTS.not_isolated,
     _worklist.CAPACITY: RESULTS.capacity,
+    _worklist.UNLISTED: RESULTS.overflow,
     _worklist.OVERFLOW: RESULTS.overflow,
     _worklist.BUDGET: RESULTS.budget,
     _worklist.UNDECIDED: RESULTS.undecided,
@@ -50,9 +52,14 @@ def enumerate_equilibria(
     derivatives of every order with respect to everything that `system` holds or its field
     closes over.
 
+    Where equilibria meet, bisection cannot separate them. Such a cluster is one row: its
+    index is proved, and so is that the point is exactly degenerate for an equation that
+    differs by at most 1e-12 (relative to the field) in its affine part; kind, multiplicity
+    and coefficient are those of that point. `result` is then `singular`.
+
     **Fails:** what is listed is proved whatever `result` says, but `complete` is False with
-    `undecided` (two equilibria too near to each other to tell, or a degenerate one),
-    `budget`, `overflow`, `capacity`, and with `nonfinite`, where nothing is listed.
+    `undecided` (a cluster that could not be named), `budget`, `overflow`, `capacity`,
+    `not_isolated`, and with `nonfinite`, where nothing is listed.
     `ValueError` in single precision, for a box that does not fit, and for a field with an
     operation that has no interval rule, which it names.
 
@@ -150,8 +157,8 @@ def _enumerate(question, reading, capacity, arrays, low, high):
         eigenvalues=jnp.where(valid[:, None], values, jnp.nan),
         kind=facts.kind,
         index=jnp.where(valid, facts.index, jnp.nan),
-        multiplicity=jnp.where(valid, 1.0, jnp.nan),
-        coefficient=jnp.full(capacity, jnp.nan),
+        multiplicity=jnp.where(valid, facts.multiplicity, jnp.nan),
+        coefficient=jnp.where(valid, facts.coefficient, jnp.nan),
         residual=jnp.where(valid, facts.residual, jnp.nan),
         valid=valid,
         complete=finite & (found.trouble == 0),
@@ -160,6 +167,7 @@ def _enumerate(question, reading, capacity, arrays, low, high):
             RESULTS.successful,
             (~finite, RESULTS.nonfinite),
             *((found.trouble == code, result) for code, result in TROUBLES.items()),
+            (jnp.any(valid & (facts.multiplicity != 1)), RESULTS.singular),
         ),
     )
 

@@ -8,15 +8,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .. import _interval
 from .._linalg import determinant, eigenvalues, solve
 from .._results import KINDS
 from .._stability import simple_kind
 from . import _worklist
 from ._boxes import examine
+from ._degenerate import index_of_cluster, is_line, name_cluster
 from ._worklist import Found
 
 NEWTON = 6  # steps from a quarter of the proved box: quadratic convergence needs four
 PROOFS = 4  # attempts at a radius in which the refined zero is the only one
+FACTS = 7  # numbers in a row between the root and the eigenvalues (`_row`)
 
 
 class Question(eqx.Module):
@@ -65,22 +68,34 @@ class Facts(eqx.Module):
     index: jax.Array
     residual: jax.Array
     kind: KINDS
+    multiplicity: jax.Array
+    coefficient: jax.Array
     eigenvalues: jax.Array
 
 
 def read(row, size) -> Facts:
     """The facts of one zero; `size` is the dimension of the state."""
-    n = row.shape[0] - 5 - 2 * size
-    index, residual, kind = row[n + 2], row[n + 3], row[n + 4]
-    real, imaginary = row[n + 5 : n + 5 + size], row[n + 5 + size :]
+    n = row.shape[0] - FACTS - 2 * size
+    index, residual, kind, multiplicity, coefficient = row[n + 2 : n + FACTS]
+    real, imaginary = jnp.split(row[n + FACTS :], 2)
     place = jnp.where(jnp.isnan(kind), 0, kind).astype(jnp.int32)
     return Facts(
         row[:n],
         index,
         residual,
         eqx.tree_at(lambda item: item._value, KINDS.unknown, place),
+        multiplicity,
+        coefficient,
         jax.lax.complex(real, imaginary),
     )
+
+
+def _row(root, facts, values):
+    """One equilibrium as a row: the root; the radius within which it is the only one; the
+    radius within which it surely lies, infinite without a proof; index, residual, kind,
+    multiplicity, coefficient; the eigenvalues."""
+    facts = [jnp.asarray(fact, root.dtype) for fact in facts]
+    return jnp.concatenate([root, jnp.stack(facts), values.real, values.imag])
 
 
 @eqx.filter_jit
@@ -113,21 +128,28 @@ def prove(question, reading, capacity, arrays, low, high) -> Found:
             start += pool.size
         return [pools[i] for i in uses]
 
-    def refine(row, lowest, highest):
+    def unravel(row):
         mine, start = [], 0
         for shape, dtype in shapes:
             end = start + math.prod(shape)
             mine.append(row[start:end].reshape(shape).astype(dtype))
             start = end
-        return _refine(question, reading, mine, constants(row), lowest, highest)
+        return mine
+
+    def refine(row, *where):
+        return _refine(question, reading, unravel(row), constants(row), *where)
+
+    def name(row, *where):
+        return _name(question, reading, unravel(row), constants(row), *where)
 
     # custom_vmap has one rule for every vmap: merge the new axis into the members.
     @jax.custom_batching.custom_vmap
     def search(parameters, low, high):
-        return _worklist.search(
-            program, constants, needed, refine, n + 5 + 2 * size, capacity, _budget(n),
+        found = _worklist.search(
+            program, constants, needed, refine, n + FACTS + 2 * size, capacity, _budget(n),
             parameters, low, high,
         )  # fmt: skip
+        return _worklist.name_clusters(found, name, parameters, low, high)
 
     @search.def_vmap
     def _(batch, batched, *operands):
@@ -151,11 +173,7 @@ def _budget(n):
 
 
 def _refine(question, reading, arrays, constants, lowest, highest):
-    """A zero to round-off, the proof that it is one, and what is to be known about it.
-
-    A row: the point; the radius within which it is the only zero; the radius within which
-    the zero surely lies, infinite without a proof; index, residual, kind, eigenvalues.
-    """
+    """A zero to round-off, the proof that it is one, and what is to be known about it."""
     n = lowest.shape[0]
     equation = question.equation(arrays)
     scale = jnp.maximum(1.0, jnp.max(jnp.abs(jnp.concatenate([lowest, highest]))))
@@ -200,6 +218,37 @@ def _refine(question, reading, arrays, constants, lowest, highest):
         jnp.where(unique, near, jnp.inf),
         index,
         jnp.max(jnp.abs(system.residual(state))),
-        kind._value.astype(point.dtype),
+        kind._value,
+        1.0,
+        jnp.nan,
     ]
-    return jnp.concatenate([point, jnp.stack(facts), values.real, values.imag])
+    return _row(point, facts, values)
+
+
+def _name(question, reading, arrays, constants, hull, others, rows, lowest, highest):
+    """What a cluster of undecided boxes is: a row, with NaN for the index where it is not
+    understood, and whether it is a line of equilibria."""
+    n = lowest.shape[0]
+    equation, system = question.equation(arrays), reading(question.increment(arrays))
+
+    def field(centre, radii):
+        return _interval.enclose(question.programs[0], constants, centre, radii)
+
+    found = name_cluster(equation, question.lift(arrays), system, field, hull)
+    near = rows[:, n + 1 : n + 2]
+    taken = jnp.concatenate([rows[:, :n] - near, rows[:, :n] + near], axis=1)
+    index, radius = index_of_cluster(
+        field, hull, taken, rows[:, n + 2], others, lowest, highest
+    )
+    state = question.lift(arrays)(found.root)
+    facts = [
+        radius,
+        radius,
+        jnp.where(found.named, index, jnp.nan),
+        jnp.max(jnp.abs(system.residual(state))),
+        found.kind._value,
+        found.multiplicity,
+        found.coefficient,
+    ]
+    row = _row(found.root, facts, eigenvalues(system.jacobian(state)))
+    return row, is_line(equation, hull)

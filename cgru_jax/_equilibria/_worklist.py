@@ -24,8 +24,12 @@ SHRUNK = 0.6
 LEVELS = (1e-2, 1e-3, 1e-4, 1e-6)
 FINE = 1e-9  # and one narrower than this stays undecided
 CLUSTERS = 16  # groups of undecided boxes that a member has room for
-NEIGHBOURS = 1e-3  # undecided boxes with a smaller gap are of one group
-UNDECIDED, BUDGET, OVERFLOW, CAPACITY = 1, 2, 3, 4  # what went wrong, the worst last
+# Undecided boxes with a smaller gap are of one group: where two branches of zeros of the
+# components almost touch, boxes are given up along a stretch of this length.
+NEIGHBOURS = 0.02
+# What went wrong, the worst last. Up to `OVERFLOW` every box that was given up lies in a
+# cluster; with `UNLISTED` there were too many clusters.
+UNDECIDED, BUDGET, OVERFLOW, UNLISTED, NOT_ISOLATED, CAPACITY = 1, 2, 3, 4, 5, 6
 _EMPTY, _PARKED, _ZERO, _SPLIT, _AGAIN = 0, 5, 6, 7, 8
 _BARRED = 2**30  # boxes spent, for a member that gets none
 
@@ -377,20 +381,20 @@ def name_clusters(found, name, parameters, low, high) -> Found:
     """Replace the clusters of undecided boxes by what `name` makes of them.
 
     `name` takes parameters and hull of one cluster, the hulls of the member's others, its
-    rows and its box, and returns a row. A member whose clusters all get an index has no
-    trouble left. One pass of the loop serves one cluster, so that plain members cost
-    nothing; a member whose list of clusters is not whole is left alone.
+    rows and its box; it returns a row, and whether the cluster is a line. A member whose
+    clusters all get an index has no trouble left, unless its list of clusters is not whole.
+    One pass of the loop serves one cluster, so that plain members cost nothing.
     """
     n = low.shape[1]
     slots = jnp.arange(CLUSTERS)
-    open_ = (found.trouble == UNDECIDED) | (found.trouble == BUDGET)
     capacity = found.rows.shape[1]
+    open_ = (found.trouble >= UNDECIDED) & (found.trouble <= UNLISTED)
 
     def enter(state):
         waiting, left, found = state
         member, slot = jnp.divmod(jnp.argmax(waiting), CLUSTERS)
         others = jnp.where((slots == slot)[:, None], jnp.nan, found.clusters[member])
-        row = name(
+        row, line = name(
             parameters[member],
             found.clusters[member, slot],
             others,
@@ -398,21 +402,19 @@ def name_clusters(found, name, parameters, low, high) -> Found:
             low[member],
             high[member],
         )
-        known = jnp.isfinite(row[n + 2])
-        count = found.count[member]
-        full = known & (count == capacity)
-        place = jnp.where(known, count, capacity)
-        trouble = jnp.where(
-            full,
-            CAPACITY,
-            jnp.where(known & (left[member] == 1), 0, found.trouble[member]),
-        )
+        trouble, count = found.trouble[member], found.count[member]
+        known = jnp.isfinite(row[n + 2]) & (trouble <= OVERFLOW)
+        fits = known & (count < capacity)
+        trouble = jnp.where(known & (left[member] == 1), 0, trouble)
+        trouble = jnp.where(line & ~known, NOT_ISOLATED, jnp.where(known & ~fits, CAPACITY, trouble))
         return (
             waiting.at[member, slot].set(False),
             left.at[member].add(-known.astype(jnp.int32)),
             found._replace(
-                rows=found.rows.at[member, place].set(row, mode="drop"),
-                count=found.count.at[member].add((known & ~full).astype(jnp.int32)),
+                rows=found.rows.at[member, jnp.where(fits, count, capacity)].set(
+                    row, mode="drop"
+                ),
+                count=found.count.at[member].add(fits.astype(jnp.int32)),
                 trouble=found.trouble.at[member].set(trouble.astype(jnp.int32)),
             ),
         )

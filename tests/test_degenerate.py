@@ -1,0 +1,170 @@
+"""Degenerate equilibria: named, counted once, their index proved."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import cgru_jax as cgru
+
+from . import problems
+
+KINDS, RESULTS = cgru.KINDS, cgru.RESULTS
+SQUARE = (-jnp.ones(2), jnp.ones(2))
+
+
+def only(equilibria):
+    """The one slot in use, as scalars."""
+    assert equilibria.count == 1, equilibria.points
+    slot = int(np.argmax(equilibria.valid))
+    return jax.tree.map(lambda x: x[slot] if jnp.ndim(x) else x, equilibria)
+
+
+def at(*place):
+    return lambda h: [h[i] - p for i, p in enumerate(place)]
+
+
+PLANE = at(0.31, -0.22)
+
+# x' as a function of u = x − 0.31 and v = y + 0.22, with what the textbooks say of it:
+# kind, multiplicity, index, and the coefficient of the normal form.
+PLANAR = {
+    "saddle-node, first kind": (lambda u, v: (2 * u**2 + u**3, -v), KINDS.saddle_node_first, 2, 0, 2),
+    "saddle-node, second kind": (lambda u, v: (u**2 + u * v, v), KINDS.saddle_node_second, 2, 0, 1),
+    "stable cusp": (lambda u, v: (-3 * u**3, -v), KINDS.codimension_two, 3, 1, -3),
+    "unstable cusp": (lambda u, v: (3 * u**3, -v), KINDS.codimension_two, 3, -1, 3),
+    # The centre manifold is v = u², so u' = u v has the cubic coefficient one.
+    "cusp by the centre manifold": (lambda u, v: (u * v, -v + u**2), KINDS.codimension_two, 3, -1, 1),
+    "Bogdanov-Takens": (lambda u, v: (v, u**2 - u * v), KINDS.codimension_two, 2, 0, None),
+    "w squared": (lambda u, v: (u**2 - v**2, 2 * u * v), KINDS.codimension_two, 4, 2, None),
+    "w squared, conjugated": (lambda u, v: (u**2 - v**2, -2 * u * v), KINDS.codimension_two, 4, -2, None),
+    "two folds at once": (lambda u, v: (u**2, v**2), KINDS.codimension_two, 4, 0, None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PLANAR)
+def test_a_textbook_point_has_its_kind_multiplicity_index_and_coefficient(name):
+    field, kind, multiplicity, index, coefficient = PLANAR[name]
+    system = cgru.Flow(lambda h: jnp.stack(field(*PLANE(h))))
+    equilibria = cgru.enumerate_equilibria(system, box=SQUARE)
+    assert equilibria.complete
+    assert equilibria.result == RESULTS.singular
+    found = only(equilibria)
+    np.testing.assert_allclose(found.points, [0.31, -0.22], atol=1e-12)
+    assert found.kind == kind
+    assert found.multiplicity == multiplicity
+    assert found.index == index
+    if coefficient is None:
+        assert jnp.isnan(found.coefficient)
+    else:
+        # Derivatives of a polynomial with coefficients of a few units: round-off.
+        np.testing.assert_allclose(found.coefficient, coefficient, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("power", "sign", "kind", "index"),
+    [
+        (2, 1, KINDS.saddle_node_first, 0),
+        (3, -1, KINDS.codimension_two, 1),
+        (3, 1, KINDS.codimension_two, -1),
+        (4, 1, KINDS.degenerate, 0),
+    ],
+)
+def test_a_multiple_root_on_the_line(power, sign, kind, index):
+    system = cgru.Flow(lambda h: sign * (h - 0.31) ** power)
+    equilibria = cgru.enumerate_equilibria(system, box=(-1.0 * jnp.ones(1), jnp.ones(1)))
+    assert equilibria.complete
+    found = only(equilibria)
+    assert found.kind == kind
+    assert found.index == index
+    if power < 4:
+        assert found.multiplicity == power
+        np.testing.assert_allclose(found.coefficient, sign, rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", problems.DEGENERATE_ORIGIN)
+def test_a_degenerate_row_of_the_tables_is_complete(name):
+    row, index = problems.DEGENERATE_ORIGIN[name]
+    equilibria = cgru.enumerate_equilibria(cgru.Flow(problems.from_table(row)))
+    assert equilibria.complete
+    assert equilibria.index_sum == 1
+    (origin,) = np.flatnonzero(np.linalg.norm(equilibria.points, axis=1) < 1e-9)
+    assert equilibria.index[origin] == index
+    assert jax.tree.map(lambda k: k[origin], equilibria.kind) == KINDS.codimension_two
+
+
+def test_the_three_triple_roots_of_row_xv():
+    equilibria = cgru.enumerate_equilibria(
+        cgru.Flow(problems.from_table([6, 0, 0, 2, -1, 0, 0, 0, 0, 0, 0, 0]))
+    )
+    assert equilibria.complete
+    assert equilibria.tally(KINDS.codimension_two) == equilibria.count == 3
+    assert sorted(equilibria.index[equilibria.valid].tolist()) == [-1, 1, 1]
+    # y' = (tanh(y) − y) / 2 with the gate at rest: −y³/6; the reduced y' has −1/3.
+    np.testing.assert_allclose(equilibria.multiplicity[equilibria.valid], 3)
+
+
+@pytest.mark.parametrize("apart", [1e-6, 1e-9, 1e-11, 1e-12, 1e-13, 1e-15, 0.0])
+def test_two_roots_this_close_are_two_or_one_cluster_of_both(apart):
+    system = cgru.Flow(
+        lambda h: jnp.stack([(h[0] - 0.31) ** 2 - apart**2 / 4, -(h[1] + 0.22)])
+    )
+    equilibria = cgru.enumerate_equilibria(system, box=SQUARE)
+    assert equilibria.index_sum == 0
+    if equilibria.count == 2:
+        gap = np.ptp(np.asarray(equilibria.points)[np.asarray(equilibria.valid), 0])
+        assert gap == pytest.approx(apart, rel=1e-3)
+        assert equilibria.tally(KINDS.sink) == equilibria.tally(KINDS.saddle) == 1
+    else:
+        assert only(equilibria).multiplicity == 2
+        assert equilibria.tally(KINDS.saddle_node_first) == 1
+
+
+def test_two_gates_at_their_pitchforks_at_once():
+    # The product of two triple roots: nine equilibria met, and their indices sum to one.
+    equilibria = cgru.enumerate_equilibria(cgru.Flow(cgru.gru(2 * jnp.eye(2))))
+    if equilibria.complete:
+        assert only(equilibria).index == 1
+        assert only(equilibria).kind in (KINDS.codimension_two, KINDS.degenerate)
+    else:
+        assert equilibria.result != RESULTS.successful
+        assert equilibria.count <= 1
+
+
+def test_a_line_of_equilibria_ends_and_says_so():
+    def field(h):
+        s = h[0] - 0.3 * h[1] - 0.07
+        return jnp.stack([s * (1 + h[1]), -s])
+
+    equilibria = cgru.enumerate_equilibria(cgru.Flow(field), box=SQUARE)
+    assert not equilibria.complete
+    assert equilibria.result == RESULTS.not_isolated
+
+
+def test_a_degenerate_member_leaves_its_batch_alone():
+    rows = [row for row, _ in problems.HYPERBOLIC.values()]
+    rows = [*rows, problems.DEGENERATE_ORIGIN["4b"][0], problems.DEGENERATE_ORIGIN["v"][0]]
+    cells = jax.tree.map(lambda *x: jnp.stack(x), *map(problems.from_table, rows))
+    many = eqx.filter_jit(
+        eqx.filter_vmap(lambda cell: cgru.enumerate_equilibria(cgru.Flow(cell)))
+    )(cells)
+    assert many.complete.all()
+    np.testing.assert_array_equal(many.index_sum, 1)
+    few = eqx.filter_jit(
+        eqx.filter_vmap(lambda cell: cgru.enumerate_equilibria(cgru.Flow(cell)))
+    )(jax.tree.map(lambda x: x[:5], cells))
+    for a, b in zip(jax.tree.leaves(few), jax.tree.leaves(many), strict=True):
+        np.testing.assert_array_equal(a, b[:5])
+
+
+def test_the_derivative_of_a_degenerate_root_is_nan_and_of_a_simple_one_is_not():
+    def points(b):
+        cell = cgru.gru(2 * jnp.eye(2), -jnp.eye(2), b_h=jnp.stack([b, b]))
+        return cgru.enumerate_equilibria(cgru.Flow(cell)).points[:, 0]
+
+    found, slopes = points(0.0), jax.jacfwd(points)(0.0)
+    # Case iv: the sink in the corner is simple, the origin and the two folds are not.
+    simple = np.abs(found + 0.804929) < 1e-5
+    assert np.isfinite(slopes[simple]).any()
+    assert np.isnan(slopes[np.abs(found) < 1e-9]).all()
