@@ -16,12 +16,31 @@ if TYPE_CHECKING:
     from ._cells import AbstractCell as AbstractCell
     from ._cells import ResetAfterGRU as ResetAfterGRU
     from ._cells import gru as gru
+    from ._conditions import BogdanovTakens as BogdanovTakens
+    from ._conditions import BranchPoint as BranchPoint
+    from ._conditions import Cusp as Cusp
+    from ._conditions import Fold as Fold
+    from ._conditions import GeneralisedHopf as GeneralisedHopf
+    from ._conditions import Hopf as Hopf
+    from ._conditions import NeimarkSacker as NeimarkSacker
+    from ._conditions import PeriodDoubling as PeriodDoubling
+    from ._conditions import locate_bogdanov_takens as locate_bogdanov_takens
+    from ._conditions import locate_branch_point as locate_branch_point
+    from ._conditions import locate_cusp as locate_cusp
+    from ._conditions import locate_fold as locate_fold
+    from ._conditions import locate_generalised_hopf as locate_generalised_hopf
+    from ._conditions import locate_hopf as locate_hopf
+    from ._conditions import locate_neimark_sacker as locate_neimark_sacker
+    from ._conditions import locate_period_doubling as locate_period_doubling
     from ._equilibria import Equilibria as Equilibria
+    from ._equilibria import SlowPoints as SlowPoints
     from ._equilibria import enumerate_equilibria as enumerate_equilibria
     from ._equilibria import find_equilibria as find_equilibria
+    from ._equilibria import find_slow_points as find_slow_points
     from ._equilibria import grid as grid
     from ._integrate import Trajectory as Trajectory
     from ._integrate import integrate as integrate
+    from ._results import EVENTS as EVENTS
     from ._results import KINDS as KINDS
     from ._results import RESULTS as RESULTS
     from ._stability import Stability as Stability
@@ -42,12 +61,31 @@ _HOMES = {
     "LSTM": "_cells",
     "ResetAfterGRU": "_cells",
     "gru": "_cells",
+    "BogdanovTakens": "_conditions",
+    "BranchPoint": "_conditions",
+    "Cusp": "_conditions",
+    "Fold": "_conditions",
+    "GeneralisedHopf": "_conditions",
+    "Hopf": "_conditions",
+    "NeimarkSacker": "_conditions",
+    "PeriodDoubling": "_conditions",
+    "locate_bogdanov_takens": "_conditions",
+    "locate_branch_point": "_conditions",
+    "locate_cusp": "_conditions",
+    "locate_fold": "_conditions",
+    "locate_generalised_hopf": "_conditions",
+    "locate_hopf": "_conditions",
+    "locate_neimark_sacker": "_conditions",
+    "locate_period_doubling": "_conditions",
     "Equilibria": "_equilibria",
+    "SlowPoints": "_equilibria",
     "enumerate_equilibria": "_equilibria",
     "find_equilibria": "_equilibria",
+    "find_slow_points": "_equilibria",
     "grid": "_equilibria",
     "Trajectory": "_integrate",
     "integrate": "_integrate",
+    "EVENTS": "_results",
     "KINDS": "_results",
     "RESULTS": "_results",
     "Stability": "_stability",
