@@ -21,37 +21,51 @@ def only(equilibria):
     return jax.tree.map(lambda x: x[slot] if jnp.ndim(x) else x, equilibria)
 
 
-def at(*place):
-    return lambda h: [h[i] - p for i, p in enumerate(place)]
+def planar(*terms):
+    """A plane field as the coefficients of its monomials in u = x − 0.31, v = y + 0.22.
+
+    The coefficients are arrays, so that all these fields are one program.
+    """
+    powers = [(0, 1), (1, 0), (2, 0), (1, 1), (0, 2), (3, 0)]
+    table = jnp.array([[dict(term).get(p, 0.0) for p in powers] for term in terms])
+
+    def field(h):
+        u, v = h[0] - 0.31, h[1] + 0.22
+        return table @ jnp.stack([v, u, u**2, u * v, v**2, u**3])
+
+    return cgru.Flow(field)
 
 
-PLANE = at(0.31, -0.22)
+V, U, UU, UV, VV, UUU = (0, 1), (1, 0), (2, 0), (1, 1), (0, 2), (3, 0)
+PLACE = [0.31, -0.22]
 
-# x' as a function of u = x − 0.31 and v = y + 0.22, with what the textbooks say of it:
-# kind, multiplicity, index, and the coefficient of the normal form.
+# Both components, and what the textbooks say: kind, multiplicity, index, coefficient.
 PLANAR = {
-    "saddle-node, first kind": (lambda u, v: (2 * u**2 + u**3, -v), KINDS.saddle_node_first, 2, 0, 2),
-    "saddle-node, second kind": (lambda u, v: (u**2 + u * v, v), KINDS.saddle_node_second, 2, 0, 1),
-    "stable cusp": (lambda u, v: (-3 * u**3, -v), KINDS.codimension_two, 3, 1, -3),
-    "unstable cusp": (lambda u, v: (3 * u**3, -v), KINDS.codimension_two, 3, -1, 3),
+    "saddle-node, first kind":
+        ({UU: 2, UUU: 1}, {V: -1}, KINDS.saddle_node_first, 2, 0, 2),
+    "saddle-node, second kind":
+        ({UU: 1, UV: 1}, {V: 1}, KINDS.saddle_node_second, 2, 0, 1),
+    "stable cusp": ({UUU: -3}, {V: -1}, KINDS.codimension_two, 3, 1, -3),
+    "unstable cusp": ({UUU: 3}, {V: -1}, KINDS.codimension_two, 3, -1, 3),
     # The centre manifold is v = u², so u' = u v has the cubic coefficient one.
-    "cusp by the centre manifold": (lambda u, v: (u * v, -v + u**2), KINDS.codimension_two, 3, -1, 1),
-    "Bogdanov-Takens": (lambda u, v: (v, u**2 - u * v), KINDS.codimension_two, 2, 0, None),
-    "w squared": (lambda u, v: (u**2 - v**2, 2 * u * v), KINDS.codimension_two, 4, 2, None),
-    "w squared, conjugated": (lambda u, v: (u**2 - v**2, -2 * u * v), KINDS.codimension_two, 4, -2, None),
-    "two folds at once": (lambda u, v: (u**2, v**2), KINDS.codimension_two, 4, 0, None),
+    "cusp by the centre manifold":
+        ({UV: 1}, {V: -1, UU: 1}, KINDS.codimension_two, 3, -1, 1),
+    "Bogdanov-Takens": ({V: 1}, {UU: 1, UV: -1}, KINDS.codimension_two, 2, 0, None),
+    "w squared": ({UU: 1, VV: -1}, {UV: 2}, KINDS.codimension_two, 4, 2, None),
+    "w squared, conjugated":
+        ({UU: 1, VV: -1}, {UV: -2}, KINDS.codimension_two, 4, -2, None),
+    "two folds at once": ({UU: 1}, {VV: 1}, KINDS.codimension_two, 4, 0, None),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", PLANAR)
 def test_a_textbook_point_has_its_kind_multiplicity_index_and_coefficient(name):
-    field, kind, multiplicity, index, coefficient = PLANAR[name]
-    system = cgru.Flow(lambda h: jnp.stack(field(*PLANE(h))))
-    equilibria = cgru.enumerate_equilibria(system, box=SQUARE)
+    first, second, kind, multiplicity, index, coefficient = PLANAR[name]
+    equilibria = cgru.enumerate_equilibria(planar(first, second), box=SQUARE)
     assert equilibria.complete
     assert equilibria.result == RESULTS.singular
     found = only(equilibria)
-    np.testing.assert_allclose(found.points, [0.31, -0.22], atol=1e-12)
+    np.testing.assert_allclose(found.points, PLACE, atol=1e-12)
     assert found.kind == kind
     assert found.multiplicity == multiplicity
     assert found.index == index
@@ -72,7 +86,10 @@ def test_a_textbook_point_has_its_kind_multiplicity_index_and_coefficient(name):
     ],
 )
 def test_a_multiple_root_on_the_line(power, sign, kind, index):
-    system = cgru.Flow(lambda h: sign * (h - 0.31) ** power)
+    weights = jnp.where(jnp.arange(2, 5) == power, sign, 0)
+    system = cgru.Flow(
+        lambda h: weights @ jnp.stack([(h - 0.31) ** p for p in (2, 3, 4)])
+    )
     equilibria = cgru.enumerate_equilibria(system, box=(-1.0 * jnp.ones(1), jnp.ones(1)))
     assert equilibria.complete
     found = only(equilibria)
@@ -107,8 +124,9 @@ def test_the_three_triple_roots_of_row_xv():
 
 @pytest.mark.parametrize("apart", [1e-6, 1e-9, 1e-11, 1e-12, 1e-13, 1e-15, 0.0])
 def test_two_roots_this_close_are_two_or_one_cluster_of_both(apart):
+    quarter = jnp.asarray(apart**2 / 4)
     system = cgru.Flow(
-        lambda h: jnp.stack([(h[0] - 0.31) ** 2 - apart**2 / 4, -(h[1] + 0.22)])
+        lambda h: jnp.stack([(h[0] - 0.31) ** 2 - quarter, -(h[1] + 0.22)])
     )
     equilibria = cgru.enumerate_equilibria(system, box=SQUARE)
     assert equilibria.index_sum == 0
@@ -146,16 +164,12 @@ def test_a_degenerate_member_leaves_its_batch_alone():
     rows = [row for row, _ in problems.HYPERBOLIC.values()]
     rows = [*rows, problems.DEGENERATE_ORIGIN["4b"][0], problems.DEGENERATE_ORIGIN["v"][0]]
     cells = jax.tree.map(lambda *x: jnp.stack(x), *map(problems.from_table, rows))
-    many = eqx.filter_jit(
-        eqx.filter_vmap(lambda cell: cgru.enumerate_equilibria(cgru.Flow(cell)))
-    )(cells)
+    many = eqx.filter_vmap(lambda cell: cgru.enumerate_equilibria(cgru.Flow(cell)))(cells)
     assert many.complete.all()
     np.testing.assert_array_equal(many.index_sum, 1)
-    few = eqx.filter_jit(
-        eqx.filter_vmap(lambda cell: cgru.enumerate_equilibria(cgru.Flow(cell)))
-    )(jax.tree.map(lambda x: x[:5], cells))
-    for a, b in zip(jax.tree.leaves(few), jax.tree.leaves(many), strict=True):
-        np.testing.assert_array_equal(a, b[:5])
+    expected = [sum(tally) for _, tally in problems.HYPERBOLIC.values()]
+    assert many.count[:5].tolist() == expected
+    assert (many.multiplicity[:5][many.valid[:5]] == 1).all()
 
 
 def test_the_derivative_of_a_degenerate_root_is_nan_and_of_a_simple_one_is_not():

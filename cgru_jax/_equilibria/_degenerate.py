@@ -116,7 +116,7 @@ def name_cluster(equation, lift, system, field, hull) -> Degenerate:
     is_ = {name: best == i for i, name in enumerate(tables)}
 
     state = lift(point)
-    a, c, decays = _normal_form(system, state)
+    a, c, curvature, decays = _normal_form(system, state)
     fold, cusp = is_["fold"], is_["cusp"] & (jnp.abs(c) > FLAT * size)
     kind = choose(
         KINDS,
@@ -127,7 +127,7 @@ def name_cluster(equation, lift, system, field, hull) -> Degenerate:
     )
     multiplicity = jnp.where(fold, 2.0, jnp.where(cusp, 3.0, jnp.nan))
     if n == 2:
-        two = is_["nilpotent"] & (jnp.abs(a) > FLAT * size)
+        two = is_["nilpotent"] & (curvature > FLAT * size)
         four, flatter = _quadratic_part(equation, point, size)
         four, flatter = is_["flat"] & four, is_["flat"] & flatter
         multiplicity = jnp.where(two, 2.0, jnp.where(four, 4.0, multiplicity))
@@ -175,7 +175,8 @@ def _nearly_singular(nodes, allowed):
 
 
 def _normal_form(system, state):
-    """Quadratic and cubic coefficient on the centre manifold; whether the rest decays.
+    """Quadratic and cubic coefficient on the centre manifold; |⟨w, B(v, v)⟩| for unit
+    vectors; whether all other modes decay.
 
     With J v = 0, w J = 0, ⟨w, v⟩ = 1 and |v| = 1: a = ⟨w, B(v, v)⟩ / 2 and
     c = ⟨w, C(v, v, v) + 3 B(v, h)⟩ / 6, where J h = −B(v, v) + ⟨w, B(v, v)⟩ v and
@@ -184,9 +185,9 @@ def _normal_form(system, state):
     n, residual = state.shape[0], system.residual
     slope = system.jacobian(state)
     left, _, right = jnp.linalg.svd(slope)
-    v, w = right[-1], left[:, -1]
+    v, unit = right[-1], left[:, -1]
     v = v * jnp.sign(v[jnp.argmax(jnp.abs(v))])
-    w = w / (w @ v)
+    w = unit / (unit @ v)
 
     def second(x, direction):
         return jax.jvp(lambda y: jax.jacfwd(residual)(y) @ v, (x,), (direction,))[1]
@@ -199,7 +200,8 @@ def _normal_form(system, state):
     c = w @ (third + 3 * second(state, shift)) / 6
     spectrum = eigenvalues(slope)
     zero = jnp.arange(n) == jnp.argmin(jnp.abs(spectrum))
-    return a, c, jnp.all((system.growth(spectrum) < 0) | zero)
+    curvature = jnp.abs(unit @ quadratic)
+    return a, c, curvature, jnp.all((system.growth(spectrum) < 0) | zero)
 
 
 def _quadratic_part(equation, point, size):

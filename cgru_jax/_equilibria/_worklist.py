@@ -354,12 +354,7 @@ def _group(found, box, owner, lost):
         member, one = owner[which], box[which]
         groups, used = found.clusters[member], found.groups[member]
         there = jnp.arange(CLUSTERS) < used
-        # Boxes around a degenerate point come with proved-empty ones in between.
-        gap = jnp.max(one[n:] - one[:n])
-        gap += NEIGHBOURS * jnp.maximum(1.0, jnp.max(jnp.abs(one)))
-        touches = there & jnp.all(
-            (groups[:, :n] <= one[n:] + gap) & (groups[:, n:] >= one[:n] - gap), axis=1
-        )
+        touches = there & _near(groups, one)
         slot = jnp.where(jnp.any(touches), jnp.argmax(touches).astype(jnp.int32), used)
         old = jnp.where(slot < used, groups[slot], one)
         hull = jnp.concatenate(
@@ -393,11 +388,21 @@ def name_clusters(found, name, parameters, low, high) -> Found:
     def enter(state):
         waiting, left, found = state
         member, slot = jnp.divmod(jnp.argmax(waiting), CLUSTERS)
-        others = jnp.where((slots == slot)[:, None], jnp.nan, found.clusters[member])
+        clusters, one = found.clusters[member], slots == slot
+        # Groups that grew towards each other are one.
+        hull = clusters[slot]
+        for _ in range(3):
+            one |= waiting[member] & _near(clusters, hull)
+            hull = jnp.concatenate(
+                [
+                    jnp.min(jnp.where(one[:, None], clusters[:, :n], jnp.inf), axis=0),
+                    jnp.max(jnp.where(one[:, None], clusters[:, n:], -jnp.inf), axis=0),
+                ]
+            )
         row, line = name(
             parameters[member],
-            found.clusters[member, slot],
-            others,
+            hull,
+            jnp.where(one[:, None], jnp.nan, clusters),
             found.rows[member],
             low[member],
             high[member],
@@ -405,11 +410,13 @@ def name_clusters(found, name, parameters, low, high) -> Found:
         trouble, count = found.trouble[member], found.count[member]
         known = jnp.isfinite(row[n + 2]) & (trouble <= OVERFLOW)
         fits = known & (count < capacity)
-        trouble = jnp.where(known & (left[member] == 1), 0, trouble)
-        trouble = jnp.where(line & ~known, NOT_ISOLATED, jnp.where(known & ~fits, CAPACITY, trouble))
+        left = left.at[member].add(-jnp.where(known, jnp.sum(one, dtype=jnp.int32), 0))
+        trouble = jnp.where(known & (left[member] == 0), 0, trouble)
+        trouble = jnp.where(known & ~fits, CAPACITY, trouble)
+        trouble = jnp.where(line & ~known, NOT_ISOLATED, trouble)
         return (
-            waiting.at[member, slot].set(False),
-            left.at[member].add(-known.astype(jnp.int32)),
+            waiting.at[member].set(waiting[member] & ~one),
+            left,
             found._replace(
                 rows=found.rows.at[member, jnp.where(fits, count, capacity)].set(
                     row, mode="drop"
@@ -422,6 +429,15 @@ def name_clusters(found, name, parameters, low, high) -> Found:
     waiting = open_[:, None] & (slots < found.groups[:, None])
     state = (waiting, found.groups, found)
     return jax.lax.while_loop(lambda state: jnp.any(state[0]), enter, state)[2]
+
+
+def _near(groups, box):
+    """Which hulls are neighbours of a box."""
+    n = box.shape[0] // 2
+    gap = jnp.max(box[n:] - box[:n]) + NEIGHBOURS * jnp.maximum(1.0, jnp.max(jnp.abs(box)))
+    return jnp.all(
+        (groups[:, :n] <= box[n:] + gap) & (groups[:, n:] >= box[:n] - gap), axis=1
+    )
 
 
 def _compacted(flags):
