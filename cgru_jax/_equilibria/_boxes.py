@@ -21,7 +21,6 @@ class Verdict(NamedTuple):
     - `unique`: exactly one zero in the box enlarged to `outer`, and it is simple.
     - `low`, `high`: every zero in the box lies here.
     - `centre`, `spread`: every zero in `outer` lies in `centre ± spread` (Krawczyk).
-    - `pull`: how strongly each coordinate's width blurs the proof.
     - `sign`: of the determinant of the Jacobian at the zero, if `unique`; NaN if rounding
       leaves it open.
     """
@@ -34,7 +33,6 @@ class Verdict(NamedTuple):
     outer_high: list
     centre: list
     spread: list
-    pull: list
     sign: Array
 
 
@@ -64,7 +62,7 @@ def examine(program, constants, lowest: list, highest: list) -> Verdict:
     for value in values:
         box = _interval.contract(value, box)
 
-    centre, spread, pull, sign = _krawczyk(values, middle, radii)
+    centre, spread, sign = _krawczyk(values, middle, radii)
     centre, spread, box, empty = _interval.apart((centre, spread, box, empty))
     outer_low = [m - r for m, r in zip(middle, radii, strict=True)]
     outer_high = [m + r for m, r in zip(middle, radii, strict=True)]
@@ -83,9 +81,7 @@ def examine(program, constants, lowest: list, highest: list) -> Verdict:
         empty |= box[j][0] > box[j][1]
     box, empty, unique = _interval.apart((box, empty, unique))
     lows, highs = [b[0] for b in box], [b[1] for b in box]
-    return Verdict(
-        empty, unique, lows, highs, outer_low, outer_high, centre, spread, pull, sign
-    )
+    return Verdict(empty, unique, lows, highs, outer_low, outer_high, centre, spread, sign)
 
 
 def _krawczyk(values, middle, radii):
@@ -105,7 +101,7 @@ def _krawczyk(values, middle, radii):
         for row, centres in zip(slopes, mid, strict=True)
     ]
     inverse, sign = _inverse(mid)
-    centre, spread, pulls = [], [], [zero] * n
+    centre, spread = [], []
     for i in range(n):
         centre.append(middle[i] - sum(inverse[i][k] * values[k].centre for k in range(n)))
         total = 4 * EPS * (jnp.abs(middle[i]) + jnp.abs(centre[i])) + TINY
@@ -119,10 +115,9 @@ def _krawczyk(values, middle, radii):
             width = jnp.abs(defect) + 4 * EPS * (i == j)
             for k in range(n):
                 width = width + jnp.abs(inverse[i][k]) * off[k][j]
-            pulls[j] = pulls[j] + width * radii[j]
             total = total + width * radii[j]
         spread.append(total * (1 + 8 * (n + 1) * EPS))
-    return centre, spread, pulls, sign
+    return centre, spread, sign
 
 
 def _inverse(rows):

@@ -8,21 +8,24 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ._boxes import examine
+from ._boxes import PAD, examine
 
 # Boxes per pass. The box test runs in a loop over two blocks: with one, XLA fuses the chain
 # of exponentials into its consumers and computes it once per consumer (13 times slower);
 # with more it is slower again.
 LANES, BLOCKS = 512, 2
 # A unique zero is handed to Newton's method only if it is known to a quarter of the box, or
-# to this: then the method surely converges to it.
+# to this part of the box that was asked about: then the method surely converges to it.
 SHARP, SHARP_ENOUGH = 0.25, 1e-9
+# Room on the list, in passes: depth first, hard members fill several for each halving.
+LIST = 64
 # A box that shrank to less than this part is looked at again before it is split.
 SHRUNK = 0.6
-# A box narrower than one of these waits until every wider one of the batch is settled, so
-# that a degenerate point cannot eat the budget of other places.
+# Widths relative to the box that was asked about. A box narrower than one of these waits
+# until every wider one of the batch is settled, so that a degenerate point cannot eat the
+# budget of other places; one narrower than the last stays undecided.
 LEVELS = (1e-2, 1e-3, 1e-4, 1e-6)
-FINE = 1e-9  # and one narrower than this stays undecided
+FINE = 5e-10
 CLUSTERS = 16  # groups of undecided boxes that a member has room for
 # Undecided boxes with a smaller gap are of one group: where two branches of zeros of the
 # components almost touch, boxes are given up along a stretch of this length.
@@ -87,10 +90,11 @@ def search(
     """
     members, n = low.shape
     lanes = int(np.clip(2 ** np.ceil(np.log2(4 * members)), 32, LANES))
-    size = (10 if n <= 2 else 20) * lanes
+    size = LIST * lanes
     room = 16 * lanes
     waiting_room = members + 4_096
     narrow = parameters[:, :needed]
+    extent = jnp.max(high - low, axis=1)
     sound = jnp.all(jnp.isfinite(parameters), axis=1)
     sound &= jnp.all(jnp.isfinite(low) & jnp.isfinite(high) & (low < high), axis=1)
 
@@ -163,6 +167,7 @@ def search(
                 narrow[member].reshape(*blocks, -1).transpose(0, 2, 1),
                 box.reshape(2 * n, *blocks).transpose(1, 0, 2),
                 (owner // members).reshape(blocks),
+                extent[member].reshape(blocks),
             ),
         )[1]
         whole, first, second, code, level = verdict
@@ -216,22 +221,24 @@ def search(
     return s.found._replace(boxes=boxes)
 
 
-def _judge(program, constants, n, columns, box, level):
+def _judge(program, constants, n, columns, box, level, extent):
     """What becomes of a block of boxes: hull to report, two children, and a code."""
     lowest, highest = [box[j] for j in range(n)], [box[n + j] for j in range(n)]
     v = examine(program, constants(columns), lowest, highest)
     widths = [b - a for a, b in zip(v.low, v.high, strict=True)]
     before = _greatest([b - a for a, b in zip(lowest, highest, strict=True)])
     width = _greatest(widths)
-    scale = jnp.maximum(1.0, _greatest([jnp.abs(x) for x in (*v.low, *v.high)]))
     blur = _greatest(v.spread)
     reach = _greatest([(b - a) / 2 for a, b in zip(v.outer_low, v.outer_high, strict=True)])
-    zero = v.unique & ((blur <= SHARP * reach) | (blur <= SHARP_ENOUGH * scale))
+    # No box can be narrower than what `examine` adds to it.
+    least = 4 * PAD * jnp.maximum(1.0, _greatest([jnp.abs(x) for x in (*v.low, *v.high)]))
+    enough = jnp.maximum(SHARP_ENOUGH * extent, least)
+    zero = v.unique & ((blur <= SHARP * reach) | (blur <= enough))
 
     code = jnp.where(width < SHRUNK * before, jnp.int32(_AGAIN), _SPLIT)
-    passed = sum((width < limit * scale).astype(jnp.int32) for limit in LEVELS)
+    passed = sum((width < limit * extent).astype(jnp.int32) for limit in LEVELS)
     code = jnp.where(passed > level, _PARKED, code)
-    code = jnp.where(width < FINE * scale, UNDECIDED, code)
+    code = jnp.where(width < jnp.maximum(FINE * extent, least), UNDECIDED, code)
     code = jnp.where(zero, _ZERO, code)
     code = jnp.where(v.empty, _EMPTY, code)
 
