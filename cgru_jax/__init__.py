@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from ._atlas import ATLAS as ATLAS
     from ._atlas import AtlasRow as AtlasRow
     from ._atlas import Counts as Counts
+    from ._bifurcation import Branch as Branch
+    from ._bifurcation import Events as Events
+    from ._bifurcation import trace_branch as trace_branch
     from ._cells import GRU as GRU
     from ._cells import LSTM as LSTM
     from ._cells import AbstractCell as AbstractCell
@@ -56,6 +59,9 @@ _HOMES = {
     "ATLAS": "_atlas",
     "AtlasRow": "_atlas",
     "Counts": "_atlas",
+    "Branch": "_bifurcation",
+    "Events": "_bifurcation",
+    "trace_branch": "_bifurcation",
     "AbstractCell": "_cells",
     "GRU": "_cells",
     "LSTM": "_cells",

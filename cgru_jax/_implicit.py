@@ -4,7 +4,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Inexact
 
 from ._linalg import CLOSED_FORM_SIZE, determinant, scalar_adjugate, solve
 from ._program import Program, hoist
@@ -109,7 +109,7 @@ def field_size(residual, root, direction) -> Float[Array, ""]:
     return jnp.maximum(jnp.max(jnp.abs(ahead)), jnp.max(jnp.abs(behind)))
 
 
-def smallest_singular(jacobian: Float[Array, "n n"]):
+def smallest_singular(jacobian: Inexact[Array, "n n"]):
     """The smallest singular value, shape `()`, with its left and right unit vectors.
 
     Up to three dimensions from the adjugate: the value then holds within a factor n, and

@@ -5,12 +5,12 @@ dimensions every formula is written out; above, the library routine is called.
 """
 
 import jax.numpy as jnp
-from jaxtyping import Array, Complex, Float
+from jaxtyping import Array, Complex, Float, Inexact
 
 CLOSED_FORM_SIZE = 3  # beyond it cofactors lose to LU, in speed and in digits
 
 
-def determinant(a: Float[Array, "n n"]) -> Float[Array, ""]:
+def determinant(a: Inexact[Array, "n n"]) -> Inexact[Array, ""]:
     """Determinant, shape `()`."""
     n = a.shape[0]
     if n > CLOSED_FORM_SIZE:
@@ -55,7 +55,7 @@ def scalar_solve(a, b):
     return [sum(c * y for c, y in zip(row, b, strict=True)) / det for row in adjugate]
 
 
-def solve(a: Float[Array, "n n"], b: Float[Array, " n"]) -> Float[Array, " n"]:
+def solve(a: Inexact[Array, "n n"], b: Inexact[Array, " n"]) -> Inexact[Array, " n"]:
     """Solve `a x = b`, shape `(n,)`; not finite where `a` is singular."""
     n = a.shape[0]
     if n > CLOSED_FORM_SIZE:

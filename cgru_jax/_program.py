@@ -48,6 +48,37 @@ def hoist(function, *inputs) -> tuple[Program, list]:
     return Program(closed.jaxpr), [jnp.asarray(c) for c in closed.consts]
 
 
+def hoist_numbers(function, *inputs) -> tuple[Program, list]:
+    """The same as `hoist`, with every floating number in the code an argument as well.
+
+    A family that is built anew with another number, `lambda p: f(p, 2.3)`, is then still
+    the same program. Numbers inside inner calls stay where they are.
+    """
+    program, arrays = hoist(function, *inputs)
+    numbers = []
+
+    def is_number(atom):
+        return (
+            isinstance(atom, jax.extend.core.Literal)
+            and np.ndim(atom.val) == 0
+            and jnp.issubdtype(atom.aval.dtype, jnp.floating)
+        )
+
+    for equation in program.jaxpr.eqns:
+        atoms = [atom for atom in equation.invars if is_number(atom)]
+        numbers += [jnp.asarray(atom.val, atom.aval.dtype) for atom in atoms]
+    # A function that does nothing has as many variables as are needed here.
+    names = jax.make_jaxpr(lambda *x: x)(*numbers).jaxpr.invars
+    following = iter(names)
+    equations = [
+        e.replace(invars=[next(following) if is_number(x) else x for x in e.invars])
+        for e in program.jaxpr.eqns
+    ]
+    constants = [*program.jaxpr.constvars, *names]
+    jaxpr = program.jaxpr.replace(eqns=equations, constvars=constants)
+    return Program(jaxpr), [*arrays, *numbers]
+
+
 def _literals(jaxpr):
     """The values that a printed jaxpr abbreviates: array literals, at any depth."""
     for equation in jaxpr.eqns:

@@ -13,13 +13,13 @@ from jaxtyping import Array, Float
 from .._errors import check_x64, real_array
 from .._implicit import attach, is_singular
 from .._linalg import solve
-from .._program import hoist
+from .._program import hoist, hoist_numbers
 from .._results import RESULTS, choose
 from .._systems import AbstractSystem
 
 STEPS = 50  # of Newton's method; a degenerate root takes one for every binary digit
-# How far an answer may lie from its guess, as a part of the size of the guess (at least 1).
-REACH = 0.5
+# How far an answer may lie from its guess, as a part of the size of the guess; and anyway.
+REACH, NEAR = 0.5, 1.0
 
 
 class AbstractCondition(eqx.Module):
@@ -81,7 +81,7 @@ def locate(condition: AbstractCondition, family: Callable, point, parameter):
             f"{condition.verb}: point has shape {point.shape}; this bifurcation needs "
             f"{condition.smallest} dimensions."
         )
-    program, arrays = hoist(field, point, parameter)
+    program, arrays = hoist_numbers(field, point, parameter)
     return _locate(condition, program, arrays, point, parameter)
 
 
@@ -147,7 +147,7 @@ def _locate(condition, program, arrays, point, parameter):
     root, converged = newton(fixed, guess)
     singular = is_singular(fixed, root, jax.jacfwd(fixed)(root))
     moved = jnp.max(jnp.abs(root - guess)[: n + p])
-    reach = REACH * jnp.maximum(1, jnp.max(jnp.abs(guess[: n + p])))
+    reach = jnp.maximum(NEAR, REACH * jnp.max(jnp.abs(guess[: n + p])))
 
     finite = jnp.all(jnp.isfinite(guess))
     for array in frozen:

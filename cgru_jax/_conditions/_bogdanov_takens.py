@@ -31,7 +31,7 @@ class BogdanovTakens(eqx.Module):
 
 
 def locate_bogdanov_takens(
-    family: Callable, point: ArrayLike, parameter: ArrayLike
+    family: Callable, point: ArrayLike | list, parameter: ArrayLike | list
 ) -> BogdanovTakens:
     """A Bogdanov–Takens point near a guess, in a family of two parameters.
 

@@ -22,8 +22,8 @@ class BranchPoint(eqx.Module):
       the first row belongs to the branch on which the parameter moves faster. To follow
       one give it to `trace_branch` as `along`.
     - `quadratic`, `cubic`: shape `()`, a and c of the normal form
-      x' = b (p − p*) x + a x² + c x³ on the centre manifold. a ≠ 0: the branches exchange stability (transcritical).
-      a = 0: a pitchfork, supercritical for c < 0.
+      x' = b (p − p*) x + a x² + c x³ on the centre manifold. a ≠ 0: the branches
+      exchange stability (transcritical); a = 0: a pitchfork, supercritical for c < 0.
     - `distance`, `result`: as in `Fold`.
     """
 
@@ -37,7 +37,7 @@ class BranchPoint(eqx.Module):
 
 
 def locate_branch_point(
-    family: Callable, point: ArrayLike, parameter: ArrayLike
+    family: Callable, point: ArrayLike | list, parameter: ArrayLike | list
 ) -> BranchPoint:
     """A branch point near a guess.
 

@@ -28,7 +28,9 @@ class Cusp(eqx.Module):
     result: RESULTS | None = None
 
 
-def locate_cusp(family: Callable, point: ArrayLike, parameter: ArrayLike) -> Cusp:
+def locate_cusp(
+    family: Callable, point: ArrayLike | list, parameter: ArrayLike | list
+) -> Cusp:
     """A cusp near a guess, in a family of two parameters.
 
     **Arguments:** `family`: from a parameter, shape `(2,)`, to a system; `point`,

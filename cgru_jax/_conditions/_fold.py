@@ -31,7 +31,9 @@ class Fold(eqx.Module):
     result: RESULTS | None = None
 
 
-def locate_fold(family: Callable, point: ArrayLike, parameter: ArrayLike) -> Fold:
+def locate_fold(
+    family: Callable, point: ArrayLike | list, parameter: ArrayLike | list
+) -> Fold:
     """A fold near a guess: the increment and the determinant of its Jacobian vanish.
 
     **Arguments:**

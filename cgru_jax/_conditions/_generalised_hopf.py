@@ -32,7 +32,7 @@ class GeneralisedHopf(eqx.Module):
 
 
 def locate_generalised_hopf(
-    family: Callable, point: ArrayLike, parameter: ArrayLike
+    family: Callable, point: ArrayLike | list, parameter: ArrayLike | list
 ) -> GeneralisedHopf:
     """A generalised Hopf point near a guess, in a family of two parameters.
 

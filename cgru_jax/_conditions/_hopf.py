@@ -34,7 +34,9 @@ class Hopf(eqx.Module):
     result: RESULTS | None = None
 
 
-def locate_hopf(family: Callable, point: ArrayLike, parameter: ArrayLike) -> Hopf:
+def locate_hopf(
+    family: Callable, point: ArrayLike | list, parameter: ArrayLike | list
+) -> Hopf:
     """A Hopf bifurcation near a guess: two eigenvalues have the sum zero, and are not real.
 
     **Arguments:**

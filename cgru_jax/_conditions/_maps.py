@@ -49,7 +49,7 @@ class NeimarkSacker(eqx.Module):
 
 
 def locate_period_doubling(
-    family: Callable, point: ArrayLike, parameter: ArrayLike
+    family: Callable, point: ArrayLike | list, parameter: ArrayLike | list
 ) -> PeriodDoubling:
     """A period doubling near a guess.
 
@@ -87,7 +87,7 @@ class PeriodDoublingCondition(AbstractCondition):
 
 
 def locate_neimark_sacker(
-    family: Callable, point: ArrayLike, parameter: ArrayLike
+    family: Callable, point: ArrayLike | list, parameter: ArrayLike | list
 ) -> NeimarkSacker:
     """A Neimark–Sacker bifurcation near a guess: two multipliers have the product one, and
     are not real.

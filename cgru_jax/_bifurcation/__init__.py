@@ -1,0 +1,3 @@
+from ._branch import Branch, Events, trace_branch
+
+__all__ = ["Branch", "Events", "trace_branch"]
