@@ -51,7 +51,7 @@ def searched(cells):
 
 @eqx.filter_jit
 def newton_alone(cells):
-    """The part of the verb that the control does: a point and its error from every start."""
+    """The part of the verb that the control does: from every start to near a root."""
 
     def one(cell):
         program, arrays = hoist(cell.reduced, starts()[0])

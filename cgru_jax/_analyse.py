@@ -23,7 +23,7 @@ def analyse(cell: AbstractCell) -> Equilibria:
         found = enumerate_equilibria(flow)
         if found.complete:
             return found
-    # Newton's method also meets the degenerate points, at which a proof stays undecided.
+    # Where the proof stays undecided, what Newton's method meets is better than nothing.
     return find_equilibria(flow)
 
 

@@ -39,7 +39,7 @@ def main(out: Path, size: str = "default") -> dict:
     out.mkdir(parents=True, exist_ok=True)
     fold, (_, other) = locate_fold(jnp.array([-0.6, -0.7])), folds(U_h, U_r, b_r)[1]
     cases = {"A": -0.5, "B": fold["b_h"], "C": -1.0}
-    found = {name: cgru.find_equilibria(unit(b)) for name, b in cases.items()}
+    found = {name: cgru.enumerate_equilibria(unit(b)) for name, b in cases.items()}
     counts = {
         name: int(count(U_h, U_r, b, b_r)) for name, b in cases.items() if name != "B"
     }

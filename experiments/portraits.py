@@ -21,7 +21,7 @@ CASES = [name for name, row in cgru.ATLAS.items() if row.figure.startswith("9")]
 
 def main(out: Path, size: str = "default") -> dict:
     out.mkdir(parents=True, exist_ok=True)
-    found = {name: cgru.find_equilibria(flow(name)) for name in cgru.ATLAS}
+    found = {name: cgru.enumerate_equilibria(flow(name)) for name in cgru.ATLAS}
     loops = {name: homoclinic(name, SCAN[size]) for name in ("4a", "4b")}
     line = spectrum_of_six(found["6"])
     numbers = {

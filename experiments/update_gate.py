@@ -106,7 +106,7 @@ def main(out: Path, size: str = "default") -> dict:
 
 def used(flow):
     """The equilibria and eigenvalues in use."""
-    found = cgru.find_equilibria(flow)
+    found = cgru.enumerate_equilibria(flow)
     valid = np.asarray(found.valid)
     return np.asarray(found.points)[valid], np.asarray(found.eigenvalues)[valid]
 
