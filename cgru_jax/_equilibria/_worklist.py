@@ -238,7 +238,8 @@ def _judge(program, constants, n, columns, box, level, extent):
     code = jnp.where(width < SHRUNK * before, jnp.int32(_AGAIN), _SPLIT)
     passed = sum((width < limit * extent).astype(jnp.int32) for limit in LEVELS)
     code = jnp.where(passed > level, _PARKED, code)
-    code = jnp.where(width < jnp.maximum(FINE * extent, least), UNDECIDED, code)
+    # By the width before: a box that has just shrunk to nothing deserves another look.
+    code = jnp.where(before < jnp.maximum(FINE * extent, least), UNDECIDED, code)
     code = jnp.where(zero, _ZERO, code)
     code = jnp.where(v.empty, _EMPTY, code)
 
