@@ -478,6 +478,7 @@ def test_single_precision_is_refused_with_the_cure():
         ((jnp.zeros(2), jnp.array([1.0, jnp.inf])), r"box\[1\]\[1\] is inf"),
         ((jnp.zeros((2, 2)), 1.0), "shape"),
         ((0.0, 1.0), "shape"),
+        ((jnp.zeros(2), jnp.ones(3)), r"shape \(2,\) and \(3,\)"),
     ],
 )
 def test_a_box_that_does_not_fit_is_refused(box, match):

@@ -116,10 +116,10 @@ def _question(system, box):
     )
     check_x64("enumerate_equilibria", jnp.zeros(()).dtype)
     size = getattr(field, "size", None)
-    shape = jnp.broadcast_shapes(low.shape, high.shape) if low.ndim + high.ndim else ()
-    if shape == () and size is not None:
-        shape = (size,)
-    if len(shape) != 1 or shape[0] == 0 or size not in (None, shape[0]):
+    # A scalar end is for every coordinate, of which a cell knows how many there are.
+    shapes = {x.shape for x in (low, high) if x.ndim} or {(size,)}
+    shape = min(shapes)
+    if len(shapes) > 1 or len(shape) != 1 or not shape[0] or size not in (None, shape[0]):
         what = "(n,)" if size is None else f"({size},)"
         raise ValueError(
             f"enumerate_equilibria: box has ends of shape {low.shape} and {high.shape}; "
