@@ -107,6 +107,12 @@ def as_table(analysis: dict) -> str:
         f"{analysis['count']}; index sum: {_signed(analysis['index_sum'])}; "
         f"complete: {'proved' if analysis['complete'] else 'not proved'}"
     )
+    if analysis["index_sum"] not in (1, None):
+        # The field of a cell points into a box.
+        text.append(
+            "The index sum must be +1 (Poincaré–Hopf): an equilibrium is missing, or its "
+            "stability is beyond the digits."
+        )
     if analysis["result"] != "successful":
         text.append(f"{analysis['result']}: {analysis['message']}")
     return "\n".join(text)

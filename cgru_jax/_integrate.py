@@ -13,6 +13,8 @@ from ._results import RESULTS
 from ._steps import follow_adaptive, follow_fixed, follow_noisy, iterate, joined
 from ._systems import AbstractSystem, Flow, Map
 
+MOST_STEPS = 10**9  # of a Map in one call: a slot number for each is held, 4 bytes
+
 
 class Trajectory(eqx.Module):
     """States of one system at the times that were asked for.
@@ -80,6 +82,7 @@ def integrate(
             "wrap the field, as in cgru.Flow(cell)."
         )
     _check_options(system, substeps, noise, key)
+    _check_tolerances(system, substeps, rtol, atol, max_steps)
     start = _checked_start(system, start)
     if isinstance(system, Map):
         return _follow_map(system, start, times, inputs)
@@ -113,6 +116,26 @@ def integrate(
     return Trajectory(times, states, result)
 
 
+def _check_tolerances(system, substeps, rtol, atol, max_steps):
+    for name, value in (("rtol", rtol), ("atol", atol)):
+        if value is None:
+            continue
+        if isinstance(system, Map) or substeps is not None:
+            raise ValueError(
+                f"integrate: {name} is for the adapted steps of a Flow; leave it out of a "
+                "Map and where substeps are given."
+            )
+        array = real_array("integrate", name, value)
+        if array.ndim or (concrete(array) and array < 0):
+            raise ValueError(f"integrate: {name} must be a number ≥ 0, got {value!r}.")
+    if not _is_count(max_steps):
+        raise ValueError(f"integrate: max_steps must be an integer ≥ 1, got {max_steps!r}.")
+
+
+def _is_count(value):
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
 def _tolerance(given, dtype):
     return jnp.asarray(jnp.finfo(dtype).eps ** (2 / 3) if given is None else given, dtype)
 
@@ -130,8 +153,13 @@ def _follow_map(system, start, times, inputs):
             f"integrate: times of a Map are counts of steps, integers that rise from 0 or "
             f"more, but they hold {bad}."
         )
-    counts = counts.astype(np.int32)
     total = int(counts[-1])
+    if total > MOST_STEPS:
+        raise ValueError(
+            f"integrate: times of a Map end at step {total}, beyond {MOST_STEPS}; take "
+            "several calls."
+        )
+    counts = counts.astype(np.int32)
     if inputs is None:
         drive = jnp.zeros((total, 0), start.dtype)
     elif callable(inputs):
@@ -179,7 +207,7 @@ def _driven(system, inputs, n):
 
 
 def _check_options(system, substeps, noise, key):
-    if substeps is not None and (not isinstance(substeps, int) or substeps < 1):
+    if substeps is not None and not _is_count(substeps):
         raise ValueError(f"integrate: substeps must be an integer ≥ 1, got {substeps!r}.")
     if isinstance(system, Map) and not (substeps is noise is None):
         given = "substeps" if noise is None else "noise"

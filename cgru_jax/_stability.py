@@ -3,7 +3,7 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Complex, Float
+from jaxtyping import Array, ArrayLike, Bool, Complex, Float
 
 from ._implicit import field_size, is_singular, second_derivative, smallest_singular
 from ._linalg import determinant, eigenvalues
@@ -26,7 +26,7 @@ class Stability(eqx.Module):
     singular: Bool[Array, ""]
 
 
-def classify(system: AbstractSystem, point: Float[Array, " n"]) -> Stability:
+def classify(system: AbstractSystem, point: ArrayLike) -> Stability:
     """Kind and index of an equilibrium, from the full Jacobian.
 
     **Arguments:**
@@ -42,9 +42,20 @@ def classify(system: AbstractSystem, point: Float[Array, " n"]) -> Stability:
 
     **Fails:** kind `unknown` and NaN throughout if `point` is not finite.
 
+    **Raises:** `ValueError` for a point whose shape does not fit the system.
+
     **Source:** linear stability; the two kinds of saddle-node after section 4 of the ICLR
     2019 submission; the tolerances are derived here (`is_singular`).
     """
+    point = jnp.asarray(point)
+    point = point.astype(jnp.result_type(point, float))
+    size = getattr(system.field, "size", None)
+    if point.ndim != 1 or (isinstance(size, int) and point.shape != (size,)):
+        needed = f"({size},)" if isinstance(size, int) else "(n,)"
+        raise ValueError(
+            f"classify: point has shape {point.shape}, but must have shape {needed}. A "
+            "batch of points goes through eqx.filter_vmap."
+        )
     n = point.shape[0]
     jacobian = system.jacobian(point)
     values = eigenvalues(jacobian)
@@ -103,7 +114,7 @@ def _higher_order(system, point, jacobian, values):
 def degree(
     system: AbstractSystem, point: Float[Array, " n"], radius: Float[Array, ""]
 ) -> Float[Array, ""]:
-    """Poincaré index of whatever lies within `radius` of `point`, for one or two dimensions.
+    """Poincaré index of what lies within `radius` of `point`, for one or two dimensions.
 
     **Arguments:**
 
@@ -123,7 +134,7 @@ def degree(
         ahead, behind = system.residual(point + radius), system.residual(point - radius)
         return _whole((jnp.sign(behind[0]) - jnp.sign(ahead[0])) / 2)
     if n > 2:
-        return jnp.full((), jnp.nan)
+        return jnp.full((), jnp.nan, point.dtype)
 
     def angle(turn):
         direction = jnp.stack([jnp.cos(turn), jnp.sin(turn)])
@@ -135,12 +146,12 @@ def degree(
         jumps = angles[1:] - angles[:-1]
         return jumps - 2 * jnp.pi * jnp.round(jumps / (2 * jnp.pi))
 
-    turns = jnp.linspace(0, 2 * jnp.pi, 257)
+    turns = jnp.linspace(0, 2 * jnp.pi, 257, dtype=point.dtype)
     coarse = steps(turns)
     # A field that almost vanishes on a line through the point turns in a few narrow arcs.
     _, worst = jax.lax.top_k(jnp.abs(coarse), 8)
     fine = jax.vmap(
-        lambda i: steps(turns[i] + (turns[i + 1] - turns[i]) * jnp.linspace(0, 1, 257))
+        lambda i: steps(jnp.linspace(turns[i], turns[i + 1], 257, dtype=point.dtype))
     )(worst)
     total = jnp.sum(coarse.at[worst].set(jnp.sum(fine, axis=1)))
     resolved = (jnp.max(jnp.abs(coarse.at[worst].set(0))) < jnp.pi / 2) & (

@@ -114,6 +114,7 @@ def test_extreme_weights_give_finite_increments_and_jacobians(size):
         ({"U_h": np.eye(2) * 1j}, ["U_h", "complex"]),
         ({"U_h": [[1, 2], [3]]}, ["U_h", "rectangular"]),
         ({"U_h": None}, ["U_h", "missing"]),
+        ({"U_h": 1.0, "b_h": None}, ["b_h", "None"]),
     ],
 )
 def test_a_bad_array_is_refused_by_name(arguments, words):

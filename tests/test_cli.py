@@ -171,6 +171,19 @@ def test_equilibria_without_room_are_a_missing_part(capsys, monkeypatch):
     assert "capacity: There are more" in capsys.readouterr().out
 
 
+def test_a_list_that_breaks_poincare_hopf_says_so(capsys, monkeypatch):
+    whole = _analyse.analyse
+
+    def without_one(cell):
+        found = whole(cell)
+        return dataclasses.replace(found, valid=found.valid.at[0].set(False))
+
+    for analyse, said in ((whole, False), (without_one, True)):
+        monkeypatch.setattr(_analyse, "analyse", analyse)
+        assert cli.main(["analyse", str(MODELS / "eleven.toml")]) == 0
+        assert ("must be +1" in capsys.readouterr().out) == said
+
+
 @pytest.mark.parametrize(
     ("name", "content", "status", "message"),
     [

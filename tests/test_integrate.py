@@ -387,6 +387,13 @@ T = np.array([0.0, 1.0])
         (lambda: cgru.integrate(cgru.Map(CELL), START, [4], jnp.sin), ["inputs", "array"]),
         (lambda: cgru.integrate(WITH, START, T, substeps=0), ["substeps", "0"]),
         (lambda: cgru.integrate(cgru.Map(CELL), START, [4], substeps=2), ["substeps"]),
+        (lambda: cgru.integrate(WITH, START, T, substeps=True), ["substeps", "True"]),
+        (lambda: cgru.integrate(cgru.Map(CELL), START, [2**40]), ["times", str(2**40)]),
+        (lambda: cgru.integrate(WITH, START, T, rtol=-1.0), ["rtol", "-1.0"]),
+        (lambda: cgru.integrate(WITH, START, T, atol=np.nan), ["atol", "nan"]),
+        (lambda: cgru.integrate(WITH, START, T, rtol=1e-3, substeps=2), ["rtol"]),
+        (lambda: cgru.integrate(cgru.Map(CELL), START, [4], atol=1e-3), ["atol", "Map"]),
+        (lambda: cgru.integrate(WITH, START, T, max_steps=0), ["max_steps", "0"]),
         (lambda: cgru.integrate(WITH, START, T, noise=0.1), ["noise", "substeps"]),
         (lambda: cgru.integrate(WITH, START, T, noise=0.1, substeps=2), ["key"]),
         (

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import cgru_jax as cgru
+from cgru_jax._program import hoist
 
 from . import problems
 
@@ -140,3 +141,28 @@ def test_a_point_that_is_not_finite_is_unknown():
     )
     assert stability.kind == KINDS.unknown
     assert jnp.isnan(stability.eigenvalues).all()
+
+
+@pytest.mark.parametrize("shape", [(3,), (1, 2), ()])
+def test_a_point_that_does_not_fit_is_refused_with_both_shapes(shape):
+    flow = cgru.Flow(cgru.gru(jnp.eye(2)))
+    with pytest.raises(ValueError, match="point") as caught:
+        cgru.classify(flow, jnp.zeros(shape))
+    assert str(shape) in str(caught.value)
+    assert "(2,)" in str(caught.value)
+
+
+def test_the_degree_of_a_single_precision_field_is_counted_in_it():
+    # z² about its double zero; programs are traced in the precision of the state.
+    place = jnp.array([0.3, -0.2], jnp.float32)
+    program, arrays = hoist(
+        lambda h: jnp.stack(
+            [
+                (h[0] - place[0]) ** 2 - (h[1] - place[1]) ** 2,
+                2 * (h[0] - place[0]) * (h[1] - place[1]),
+            ]
+        ),
+        place,
+    )
+    system = cgru.Flow(lambda h: program(arrays, h))
+    assert cgru.degree(system, place, jnp.float32(0.1)) == 2

@@ -33,7 +33,7 @@ class AbstractCell(eqx.Module):
         """The increment of the state `h`, shape `(n,)`."""
 
     def box(self) -> tuple[Float[Array, " m"], Float[Array, " m"]] | None:
-        """Where every zero of `reduced` lies, `(low, high)`; `None` if that is not known."""
+        """Where every zero of `reduced` lies, `(low, high)`; `None` if it is not known."""
         return None
 
     def reduced(self, h: Float[Array, " m"]) -> Float[Array, " m"]:
@@ -99,6 +99,9 @@ def arrays_of_one_size(owner: str, leader: str, **given) -> dict:
     """
     if given[leader] is None:
         raise ValueError(f"{owner}: {leader} is missing; it fixes the number of units.")
+    for name, value in given.items():
+        if value is None and name[0] != "W":
+            raise ValueError(f"{owner}: {name} is None; leave it out where it is zero.")
     arrays = {k: real_array(owner, k, v) for k, v in given.items() if v is not None}
     first = arrays[leader]
     if first.ndim == 0:

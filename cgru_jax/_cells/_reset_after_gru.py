@@ -72,4 +72,3 @@ class ResetAfterGRU(AbstractCell):
         """The increment without its factor z > 0, which moves no zero and turns no sign."""
         r = jax.nn.sigmoid(dot(self.U_r, h) + self.b_r)
         return jnp.tanh(self.b_h + r * (dot(self.U_h, h) + self.c_h)) - h
-
