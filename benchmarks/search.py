@@ -21,8 +21,8 @@ import numpy as np
 
 jax.config.update("jax_enable_x64", True)
 
-from distributions import NAMES, draw  # noqa: E402
-from enumeration import (  # noqa: E402
+from distributions import NAMES, draw
+from enumeration import (
     certified,
     compare,
     cpu_seconds,
@@ -33,9 +33,9 @@ from enumeration import (  # noqa: E402
     with_scipy,
 )
 
-import cgru_jax as cgru  # noqa: E402
-from cgru_jax._equilibria._find import _newton  # noqa: E402
-from cgru_jax._program import hoist  # noqa: E402
+import cgru_jax as cgru
+from cgru_jax._equilibria._find import _newton
+from cgru_jax._program import hoist
 
 CAPACITY = 16  # no set of these distributions has more than 15
 # Sets in which an equilibrium may be missed, of 1,000: 64 starts are not a proof.

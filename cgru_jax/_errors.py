@@ -18,13 +18,15 @@ def real_array(owner: str, name: str, value):
         raise ValueError(
             f"{owner}: {name} is not a rectangular array of numbers ({error})."
         ) from None
-    if array.dtype == object or not (
-        jnp.issubdtype(array.dtype, jnp.floating) or jnp.issubdtype(array.dtype, jnp.integer)
-    ):
-        what = {"O": type(value).__name__, "U": "text"}.get(array.dtype.kind, str(array.dtype))
+    kind = array.dtype.kind
+    if kind not in "fiu" or array.dtype.itemsize > 8:
+        what = {"O": type(value).__name__, "U": "text"}.get(kind, str(array.dtype))
         raise ValueError(f"{owner}: {name} must hold real numbers, got {what}.")
     check_finite(owner, name, array)
-    return jnp.asarray(array)
+    with np.errstate(over="ignore"):  # a double too large for single precision
+        array = jnp.asarray(array)
+    check_finite(owner, name, array)
+    return array
 
 
 def check_finite(owner: str, name: str, array) -> None:

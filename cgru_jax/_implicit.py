@@ -105,8 +105,9 @@ def second_derivative(residual, root, direction) -> Float[Array, " n"]:
 
 def field_size(residual, root, direction) -> Float[Array, ""]:
     """How large the field is one unit away along `direction`: the scale of its rounding."""
-    ahead, behind = residual(root + direction), residual(root - direction)
-    return jnp.maximum(jnp.max(jnp.abs(ahead)), jnp.max(jnp.abs(behind)))
+    sizes = jnp.abs(jnp.stack([residual(root + direction), residual(root - direction)]))
+    # One side may lie outside of where the field is defined.
+    return jnp.max(jnp.where(jnp.isfinite(sizes), sizes, 0))
 
 
 def smallest_singular(jacobian: Inexact[Array, "n n"]):

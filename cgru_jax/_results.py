@@ -20,10 +20,14 @@ class RESULTS(eqx.Enumeration):
         "The Jacobian is singular at a solution: the value stands, its derivative does not "
         "exist and is NaN. Differentiate the bifurcation itself instead."
     )
+    missed = (
+        "An equilibrium was missed: the indices do not sum to one, as they must in the box "
+        "of a cell. Use `enumerate_equilibria`, or more starts."
+    )
     capacity = "There are more solutions than slots. Raise `capacity`."
     undecided = (
         "A part of the box could be neither proved empty nor proved to hold exactly one "
-        "equilibrium: two are too near to each other to tell, or one is degenerate. Move a "
+        "equilibrium: two are too near to each other, or one is degenerate. Move a "
         "parameter, or look at the place with `find_equilibria`."
     )
     budget = (
@@ -31,8 +35,8 @@ class RESULTS(eqx.Enumeration):
         "isolated. Give a smaller `box`, or fewer units."
     )
     not_isolated = (
-        "Equilibria fill a curve: they cannot be listed. Where a symmetry or a missing unit "
-        "makes them, break it or leave the unit out."
+        "Equilibria fill a curve and cannot be listed. Where a symmetry makes them, break "
+        "it; where a unit does nothing, leave it out."
     )
     overflow = (
         "The list of boxes was full and some were given up. Give a smaller `box`, or fewer "
@@ -43,7 +47,7 @@ class RESULTS(eqx.Enumeration):
     )
     diverged = "The state left every bound; later states are NaN."
     elsewhere = (
-        "The iteration converged, but far from the guess (see `distance`), so the answer is "
+        "The iteration converged, but far from the guess (see `distance`): the answer is "
         "withheld. Start nearer to the point that you mean."
     )
     wrong_kind = (
@@ -64,7 +68,7 @@ class RESULTS(eqx.Enumeration):
     )
     unresolved = (
         "Somewhere the stability changes by more than the events that were found explain, "
-        "or almost does: events lie too close together to be told apart, or one is degenerate."
+        "or almost does: events lie too close together to tell, or one is degenerate."
     )
 
 

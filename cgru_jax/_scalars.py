@@ -164,7 +164,8 @@ def _apply(equation, operands):
     if name in ELEMENTWISE:
         shape = equation.outvars[0].aval.shape
         grids = [np.broadcast_to(operand, shape).ravel() for operand in operands]
-        outputs = [equation.primitive.bind(*xs, **equation.params) for xs in zip(*grids)]
+        scalars = zip(*grids, strict=True)
+        outputs = [equation.primitive.bind(*xs, **equation.params) for xs in scalars]
         return [_pool(outputs).reshape(shape)]
     if name in STRUCTURAL:
         moved = permute(equation, operands)

@@ -310,7 +310,7 @@ def figure_claim(row, text):
         "claim": text,
         "paper": short(row["printed"]),
         "found": describe(row),
-        "agrees": row["verdict"] in ("agrees", "beside"),
+        "agrees": {"agrees": True, "beside": None}.get(row["verdict"], False),
         "note": reason(row),
     }
 

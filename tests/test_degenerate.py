@@ -87,9 +87,7 @@ def test_a_textbook_point_has_its_kind_multiplicity_index_and_coefficient(name):
 )
 def test_a_multiple_root_on_the_line(power, sign, kind, index):
     weights = jnp.where(jnp.arange(2, 5) == power, sign, 0)
-    system = cgru.Flow(
-        lambda h: weights @ jnp.stack([(h - 0.31) ** p for p in (2, 3, 4)])
-    )
+    system = cgru.Flow(lambda h: weights @ jnp.stack([(h - 0.31) ** p for p in (2, 3, 4)]))
     equilibria = cgru.enumerate_equilibria(system, box=(-1.0 * jnp.ones(1), jnp.ones(1)))
     assert equilibria.complete
     found = only(equilibria)
@@ -125,9 +123,7 @@ def test_the_three_triple_roots_of_row_xv():
 @pytest.mark.parametrize("apart", [1e-6, 1e-9, 1e-11, 1e-12, 1e-13, 1e-15, 0.0])
 def test_two_roots_this_close_are_two_or_one_cluster_of_both(apart):
     quarter = jnp.asarray(apart**2 / 4)
-    system = cgru.Flow(
-        lambda h: jnp.stack([(h[0] - 0.31) ** 2 - quarter, -(h[1] + 0.22)])
-    )
+    system = cgru.Flow(lambda h: jnp.stack([(h[0] - 0.31) ** 2 - quarter, -(h[1] + 0.22)]))
     equilibria = cgru.enumerate_equilibria(system, box=SQUARE)
     assert equilibria.index_sum == 0
     if equilibria.count == 2:

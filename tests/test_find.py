@@ -257,6 +257,37 @@ def test_more_equilibria_than_slots_are_reported():
     assert equilibria.count == 5
 
 
+@pytest.mark.parametrize("b_z", [-30.0, -800.0])
+def test_a_gate_that_is_almost_shut_makes_no_bifurcation(b_z):
+    # z = e^-30, and 0 in float64: the slow unit has no eigenvalue, the root is plain.
+    arrays = {"U_h": [[0.5, 0.3], [0.2, 0.5]], "b_h": [0.1, 0.2]}
+    shut = cgru.find_equilibria(cgru.Flow(cgru.gru(**arrays, b_z=[0, b_z])))
+    open_ = cgru.find_equilibria(cgru.Flow(cgru.gru(**arrays)))
+    assert shut.result == RESULTS.successful
+    assert shut.index_sum == 1
+    np.testing.assert_array_equal(found(shut), found(open_))
+    # At e^-30 it is a sink; at 0 nobody can say, and nobody does.
+    assert shut.tally(KINDS.sink if b_z == -30 else KINDS.unknown) == 1
+
+
+def test_an_index_sum_that_cannot_be_is_reported():
+    # tanh(1e6 h) − h has three roots; the middle one is a millionth wide for Newton's method.
+    equilibria = cgru.find_equilibria(cgru.Flow(cgru.gru(1e6, b_h=0.3)))
+    assert equilibria.index_sum == 1 or equilibria.result == RESULTS.missed
+
+
+def test_starts_outside_of_the_domain_do_not_spoil_the_others():
+    equilibria = cgru.find_equilibria(cgru.Flow(jnp.log), cgru.grid(1, 16), capacity=2)
+    np.testing.assert_allclose(found(equilibria), [[1.0]], rtol=1e-14)
+    assert equilibria.tally(KINDS.source) == 1
+
+
+def test_a_field_of_a_wrong_shape_is_refused_by_its_shape():
+    for field in (lambda h: h[0], lambda h: jnp.ones(3), lambda h: (h, h)):
+        with pytest.raises(ValueError, match=r"shape \(2,\)"):
+            cgru.find_equilibria(cgru.Flow(field), cgru.grid(2, 3))
+
+
 def test_bad_starts_are_refused():
     flow = cgru.Flow(cgru.gru(jnp.eye(2)))
     with pytest.raises(ValueError, match=r"\(2,\)"):

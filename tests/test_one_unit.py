@@ -32,7 +32,7 @@ def test_the_fold_of_appendix_b_in_high_precision(one_unit):
     with mpmath.workdps(30):
 
         def equations(h, b):
-            argument = lambda h: -60 * h / (1 + mpmath.exp(-80 * h - 40)) + b  # noqa: E731
+            argument = lambda h: -60 * h / (1 + mpmath.exp(-80 * h - 40)) + b
             slope = mpmath.diff(lambda h: mpmath.tanh(argument(h)), h)
             return mpmath.tanh(argument(h)) - h, slope - 1
 

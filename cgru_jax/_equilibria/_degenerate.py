@@ -157,9 +157,7 @@ def _nearly_singular(nodes, allowed):
     """
     n = len(nodes)
     value = functools.reduce(jnp.maximum, [magnitude(node.range) for node in nodes])
-    entries = [
-        [jnp.zeros(()) if g is None else g for g in node.gradient] for node in nodes
-    ]
+    entries = [[jnp.zeros(()) if g is None else g for g in node.gradient] for node in nodes]
     middle = [[(low(g) + high(g)) / 2 for g in row] for row in entries]
     doubt = functools.reduce(
         jnp.maximum, [(high(g) - low(g)) / 2 for row in entries for g in row]

@@ -6,9 +6,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from .._implicit import attach
+from .._implicit import attach, is_singular
+from .._linalg import determinant
 from .._results import KINDS, RESULTS
-from .._stability import classify, degree
+from .._stability import classify, degree, simple_kind
 from ._base import Equilibria
 
 
@@ -27,30 +28,52 @@ def describe(question, reading, roots, valid):
     """
     # Unused slots are worked on at a used point and masked after: a NaN that a masked
     # branch makes would come back through reverse mode as 0 times NaN.
-    lift, increment = (functools.partial(*pair) for pair in question[1:])
+    equation, lift, increment = (functools.partial(*pair) for pair in question)
     roots = jnp.where(valid[:, None], roots, roots[0])
     roots = jax.vmap(functools.partial(attach, *question[0]))(roots, valid)
     points = jax.vmap(lift)(roots)
-    system = reading(increment)
-    seen = jax.vmap(functools.partial(classify, system))(points)
-    singular = seen.singular & valid
+    system, reduced = reading(increment), reading(equation)
+
+    def judge(root, point):
+        # Degeneracy and index are those of the equation: a gate that is almost shut makes
+        # an eigenvalue of the increment vanish, and no bifurcation.
+        jacobian = reduced.jacobian(root)
+        singular = is_singular(equation, root, jacobian)
+        index = _sign(jacobian)
+        seen = classify(system, point)
+        # Eigenvalues that contradict the index have lost the digit that decides.
+        plain = KINDS.where(
+            _sign(system.jacobian(point)) == index,
+            simple_kind(system, seen.eigenvalues),
+            KINDS.unknown,
+        )
+        kind = KINDS.where(singular, seen.kind, plain)
+        return seen.eigenvalues, kind, index, singular
+
+    values, kind, index, singular = jax.vmap(judge)(roots, points)
+    singular &= valid
     residual = jnp.max(jnp.abs(jax.vmap(system.residual)(points)), axis=-1)
-    kinds = jnp.where(valid, seen.kind._value, KINDS.unknown._value)
+    kinds = jnp.where(valid, kind._value, KINDS.unknown._value)
     equilibria = Equilibria(
         points=jnp.where(valid[:, None], points, jnp.nan),
-        eigenvalues=jnp.where(valid[:, None], seen.eigenvalues, jnp.nan),
-        kind=eqx.tree_at(lambda kind: kind._value, seen.kind, kinds),
+        eigenvalues=jnp.where(valid[:, None], values, jnp.nan),
+        kind=eqx.tree_at(lambda kind: kind._value, kind, kinds),
         index=jnp.where(
-            valid, _with_degrees(system, points, valid, seen.index, singular), jnp.nan
+            valid, _with_degrees(reduced, roots, valid, index, singular), jnp.nan
         ),
         multiplicity=jnp.where(valid & ~singular, 1.0, jnp.nan),
-        coefficient=jnp.full(valid.shape, jnp.nan),
+        coefficient=jnp.full_like(residual, jnp.nan),
         residual=jnp.where(valid, residual, jnp.nan),
         valid=valid,
         complete=jnp.zeros((), bool),
         result=RESULTS.successful,
     )
     return equilibria, singular
+
+
+def _sign(jacobian):
+    """sign det(−J), the index where it is not zero."""
+    return (-1) ** jacobian.shape[0] * jnp.sign(determinant(jacobian))
 
 
 def _with_degrees(system, points, valid, index, singular):

@@ -10,7 +10,7 @@ from jaxtyping import Array, ArrayLike, Float
 
 from .. import _scalars
 from .._cells import AbstractCell
-from .._errors import concrete, real_array
+from .._errors import real_array
 from .._linalg import CLOSED_FORM_SIZE, scalar_adjugate, scalar_determinant, scalar_solve
 from .._program import hoist
 from .._results import RESULTS, choose
@@ -42,12 +42,19 @@ def find_equilibria(
     closes over. `complete` is always False: nothing is proved; see `enumerate_equilibria`.
 
     **Fails:** `result` is `nonfinite` (a parameter or a start is NaN or infinite; no
-    equilibria), `capacity` (there are more), or `singular` (an equilibrium is degenerate:
-    its place stands, its derivative is NaN). `ValueError` for starts of a wrong shape.
+    equilibria), `capacity` (there are more), `missed` (the indices of a cell's equilibria
+    do not sum to one; that they do proves nothing), or `singular` (an equilibrium is
+    degenerate: its place stands, its derivative is NaN). `ValueError` for starts of a
+    wrong shape, and for a field that does not return the shape of its state.
 
     **Source:** derived here; step lengths are bounded by an eighth of the extent of the
     starts, which keeps Newton's method from leaping between basins.
     """
+    if not isinstance(system, AbstractSystem):
+        raise ValueError(
+            "find_equilibria: system must be a Flow or a Map, got "
+            f"{type(system).__name__}; wrap a cell or a function: cgru.Flow(...)."
+        )
     starts = _default_starts(system) if starts is None else starts
     starts = real_array("find_equilibria", "starts", starts)
     starts = starts.astype(jnp.result_type(starts, float))
@@ -62,8 +69,16 @@ def find_equilibria(
             f"find_equilibria: starts of shape {starts.shape} do not fit a system of "
             f"dimension {size}."
         )
-    if capacity < 1:
-        raise ValueError(f"find_equilibria: capacity must be at least 1, got {capacity}.")
+    if not isinstance(capacity, int) or capacity < 1:
+        raise ValueError(
+            f"find_equilibria: capacity must be a whole number ≥ 1, got {capacity!r}."
+        )
+    given = jax.eval_shape(system.field, jax.ShapeDtypeStruct((size,), starts.dtype))
+    if getattr(given, "shape", None) != (size,):
+        raise ValueError(
+            f"find_equilibria: the field maps a state of shape ({size},) to {given}; a "
+            "field returns an array of the shape of its state."
+        )
     cell = system.field if isinstance(system.field, AbstractCell) else None
     equation, lift = (cell.reduced, cell.lift) if cell else (system.residual, jnp.asarray)
     # A reduced equation has the first coordinates of the state for its unknowns.
@@ -71,7 +86,8 @@ def find_equilibria(
     parts = [hoist(f, starts[0]) for f in (equation, lift)]
     parts.append(hoist(system.residual, jnp.zeros(size, starts.dtype)))
     programs, arrays = zip(*parts, strict=True)
-    return _find(programs, type(system), capacity, arrays, starts)
+    inward = cell is not None and cell.box() is not None
+    return _find(programs, type(system), inward, capacity, arrays, starts)
 
 
 def grid(n: int, per_axis: int) -> Float[Array, "s n"]:
@@ -115,7 +131,7 @@ def _along_trajectories(cell, trajectories=64, moments=4, spacing=8):
 
 
 @eqx.filter_jit
-def _find(programs, reading, capacity, arrays, starts):
+def _find(programs, reading, inward, capacity, arrays, starts):
     frozen = jax.lax.stop_gradient(arrays)
     approach, settle = _newton(programs[0], frozen[0], jax.lax.stop_gradient(starts))
     near, reach, converging = jax.vmap(approach)(starts)
@@ -142,6 +158,8 @@ def _find(programs, reading, capacity, arrays, starts):
         (~finite, RESULTS.nonfinite),
         (crowded | (found > capacity), RESULTS.capacity),
         (found == 0, RESULTS.not_converged),
+        # A cell's field points into its box, so the indices of all equilibria sum to one.
+        (inward & (jnp.abs(equilibria.index_sum - 1) > 0), RESULTS.missed),
         (jnp.any(singular), RESULTS.singular),
     )
     return eqx.tree_at(lambda e: e.result, equilibria, result)
@@ -166,7 +184,9 @@ def _newton(program, arrays, starts):
     steps_to_a_root = APPROACH if n <= CLOSED_FORM_SIZE else LONG_APPROACH
     room = _norm(limits)
     coarse = room / 64  # degenerate roots this close together may be taken for one
-    strength = jnp.max(jnp.abs(jax.vmap(lambda x: program(arrays, x))(starts)))
+    field = jnp.abs(jax.vmap(lambda x: program(arrays, x))(starts))
+    # A start at which the field is not defined says nothing about the others.
+    strength = jnp.max(jnp.where(jnp.isfinite(field), field, 0))
     noise = 16 * jnp.finfo(starts.dtype).eps * strength  # what rounding hides
 
     def advance(x, move):
