@@ -7,12 +7,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool, Complex, Float, Int
 
-from .. import _arclength
+from .. import _arclength, _scalars
 from .._arclength import Curve, Setting
 from .._conditions import is_oscillation, pose, stability_tests, vanishing
 from .._errors import concrete, real_array
 from .._implicit import attach
-from .._linalg import eigenvalues
+from .._linalg import CLOSED_FORM_SIZE, eigenvalues
 from .._program import hoist, hoist_numbers
 from .._results import EVENTS, RESULTS, choose
 from .._systems import Map
@@ -66,7 +66,7 @@ def trace_branch(
     point: ArrayLike | list,
     parameter: ArrayLike,
     *,
-    bounds: tuple,
+    bounds: tuple | list,
     direction: ArrayLike = 1,
     along: ArrayLike | None = None,
     capacity: int = 512,
@@ -124,7 +124,9 @@ def trace_branch(
             )
     else:
         along = jnp.zeros(n + 1).at[n].set(1)
-    program, arrays = hoist_numbers(lambda u: field(u[:n], u[n]), jnp.append(point, parameter))
+    program, arrays = hoist_numbers(
+        lambda u: field(u[:n], u[n]), jnp.append(point, parameter)
+    )
     size = jnp.maximum(1, jnp.max(jnp.abs(point)))
     setting = Setting(
         start=jnp.append(point, parameter),
@@ -166,11 +168,8 @@ def _branch(program, reading, capacity, arrays, setting):
     n = setting.start.shape[0] - 1
     frozen = jax.lax.stop_gradient(arrays)
 
-    def jacobian(arrays, u):
-        return jax.jacfwd(lambda x: program(arrays, jnp.append(x, u[n])))(u[:n])
-
     def tests(u):
-        return jnp.stack(stability_tests(reading, jacobian(frozen, u)))
+        return jnp.stack(stability_tests(reading, _jacobian(program, frozen, u)))
 
     tested = n > 1 or issubclass(reading, Map)
     questions = hoist(tests, setting.start) if tested else (None, [])
@@ -182,13 +181,12 @@ def _branch(program, reading, capacity, arrays, setting):
     points = jax.vmap(lambda u, used: _at_parameter(program, arrays, u, used))(
         places, valid
     )
-    values = jax.vmap(
-        lambda x, u: eigenvalues(jacobian(arrays, jnp.append(x, u[n])))
-    )(points, places)  # fmt: skip
-    growth = reading(None).growth(values)
+    spectrum = lambda x, u: eigenvalues(_jacobian(program, arrays, jnp.append(x, u[n])))
+    values = jax.vmap(spectrum)(points, places)
+    growth = reading(lambda x: x).growth(values)
     unstable = jnp.where(valid, jnp.sum(growth > 0, axis=1), 0)
 
-    events, steps = _events(program, reading, arrays, jacobian, path)
+    events, steps = _events(program, reading, arrays, path)
     marginal = jnp.any(jnp.abs(growth) <= 1e-7 * jnp.abs(values), axis=1)
     explained = _explained(events, steps, unstable, valid & ~marginal)
     status = path.status
@@ -214,6 +212,22 @@ def _branch(program, reading, capacity, arrays, setting):
     )
 
 
+def _jacobian(program, arrays, u):
+    """Derivative of the increment in the point, of a program of (point, parameter)."""
+    n = u.shape[0] - 1
+    if n > CLOSED_FORM_SIZE or not _scalars.worthwhile(program):
+        return jax.jacfwd(lambda x: program(arrays, jnp.append(x, u[n])))(u[:n])
+    known = [u[i] for i in range(n + 1)]
+
+    def column(j):
+        alone = lambda x: _scalars.evaluate(
+            program, arrays, [*known[:j], x, *known[j + 1 :]]
+        )
+        return jnp.stack(jax.jvp(alone, (u[j],), (jnp.ones_like(u[j]),))[1])
+
+    return jnp.stack([column(j) for j in range(n)], axis=1)
+
+
 def _at_parameter(program, arrays, u, used):
     """A point of the branch with its derivatives at fixed parameter."""
     n = u.shape[0] - 1
@@ -223,7 +237,7 @@ def _at_parameter(program, arrays, u, used):
     return attach(question, constants, u[:n], used)
 
 
-def _events(program, reading, arrays, jacobian, path):
+def _events(program, reading, arrays, path):
     """The events of a path, and the numbers of the points that follow them."""
     n = path.places.shape[1] - 1
     frozen = jax.lax.stop_gradient(arrays)
@@ -237,7 +251,9 @@ def _events(program, reading, arrays, jacobian, path):
     # Where the test of a pair vanishes for two real eigenvalues nothing happens.
     pair = len(kinds) - 1
     if n > 1:
-        real = jax.vmap(lambda u: ~is_oscillation(reading, jacobian(frozen, u)))(places)
+        real = jax.vmap(lambda u: ~is_oscillation(reading, _jacobian(program, frozen, u)))(
+            places
+        )
         used &= (path.kinds != pair) | ~real
     order = jnp.argsort(~used, stable=True)
     used, places = used[order], places[order]
@@ -245,7 +261,7 @@ def _events(program, reading, arrays, jacobian, path):
 
     def known(u, which, used):
         def equations(u):
-            matrix = jacobian(arrays, u)
+            matrix = _jacobian(program, arrays, u)
             tests = [vanishing(matrix)] * 2
             if n > 1 or issubclass(reading, Map):
                 tests += stability_tests(reading, matrix)

@@ -17,7 +17,7 @@ from .._program import hoist, hoist_numbers
 from .._results import RESULTS, choose
 from .._systems import AbstractSystem
 
-STEPS = 50  # of Newton's method; a degenerate root takes one for every binary digit
+STEPS = 60  # of Newton's method; a degenerate root takes one for every binary digit
 # How far an answer may lie from its guess, as a part of the size of the guess; and anyway.
 REACH, NEAR = 0.5, 1.0
 
@@ -177,7 +177,7 @@ def _locate(condition, program, arrays, point, parameter):
 def newton(residual, guess):
     """A root by Newton's method with bounded steps, and whether it converged.
 
-    A step is at most a tenth of the size of the unknowns, so that a nearly singular start
+    A step is at most a quarter of the size of the unknowns, so that a nearly singular start
     does not throw the iteration out of the neighbourhood.
     """
     size = jnp.maximum(1, jnp.max(jnp.abs(guess)))
@@ -188,7 +188,7 @@ def newton(residual, guess):
         move = solve(jax.jacfwd(residual)(x), residual(x))
         long = jnp.max(jnp.abs(move))
         # Where the Jacobian is exactly singular there is no step; the result says so.
-        x = jnp.where(jnp.isfinite(long), x - move / jnp.maximum(1, 10 * long / size), x)
+        x = jnp.where(jnp.isfinite(long), x - move / jnp.maximum(1, 4 * long / size), x)
         return count + 1, x, jnp.where(jnp.isfinite(long), long, 0)
 
     def unsettled(state):
