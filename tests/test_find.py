@@ -271,7 +271,7 @@ def test_a_gate_that_is_almost_shut_makes_no_bifurcation(b_z):
 
 
 def test_an_index_sum_that_cannot_be_is_reported():
-    # tanh(1e6 h) − h has three roots; the middle one is a millionth wide for Newton's method.
+    # tanh(1e6 h) − h has three roots; Newton's basin of the middle one is a millionth wide.
     equilibria = cgru.find_equilibria(cgru.Flow(cgru.gru(1e6, b_h=0.3)))
     assert equilibria.index_sum == 1 or equilibria.result == RESULTS.missed
 
