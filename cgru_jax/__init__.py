@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from ._results import EVENTS as EVENTS
     from ._results import KINDS as KINDS
     from ._results import RESULTS as RESULTS
+    from ._sectors import Sectors as Sectors
+    from ._sectors import sectors as sectors
     from ._stability import Stability as Stability
     from ._stability import classify as classify
     from ._stability import degree as degree
@@ -94,6 +96,8 @@ _HOMES = {
     "EVENTS": "_results",
     "KINDS": "_results",
     "RESULTS": "_results",
+    "Sectors": "_sectors",
+    "sectors": "_sectors",
     "Stability": "_stability",
     "classify": "_stability",
     "degree": "_stability",
