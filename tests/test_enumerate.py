@@ -2,6 +2,8 @@
 
 import functools
 import itertools
+import subprocess
+import sys
 import time
 
 import equinox as eqx
@@ -459,6 +461,27 @@ def test_theorem_one_as_a_computation():
     assert counts[1] + counts[3] == counts.sum() == 1_000_000
     assert counts[3] > 50_000
     assert complete == 1_000_000
+
+
+def test_modules_may_be_loaded_for_the_first_time_inside_a_transformation():
+    # Public names load their module on first use, which may be under jit: an array made
+    # there would be a tracer that outlives its trace.
+    script = """
+import importlib, pkgutil, sys, jax
+jax.config.update("jax_enable_x64", True)
+import cgru_jax
+def load(x):
+    for module in pkgutil.walk_packages(cgru_jax.__path__, "cgru_jax."):
+        if "__main__" not in module.name:
+            importlib.import_module(module.name)
+    return x
+jax.make_jaxpr(load)(1.0)
+for name, module in list(sys.modules.items()):
+    if name.startswith("cgru_jax"):
+        for key, value in vars(module).items():
+            assert not isinstance(value, jax.core.Tracer), f"{name}.{key}"
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=120)
 
 
 # What is refused.

@@ -29,7 +29,7 @@ PIECES, ROUNDS = 32, 24  # of the boundary at a time; bisections of one of them
 RADII, GROWTH = 10, 4.0  # boxes tried around a cluster, each this much larger than the last
 # Nothing about these boxes is symmetric: symmetric fields vanish on axes and diagonals, and
 # the ends of the pieces must not lie there.
-SHAPE = jnp.array([1.0, 0.93, 0.89])
+SHAPE = (1.0, 0.93, 0.89)
 ODD = 0.137
 
 
@@ -263,7 +263,7 @@ def index_of_cluster(field, hull, taken, taken_index, others, lowest, highest):
 
     def attempt(state):
         tries, _, _ = state
-        radius = smallest * GROWTH**tries * SHAPE[:n]
+        radius = smallest * GROWTH**tries * jnp.array(SHAPE[:n])
         ends = jnp.concatenate([middle - radius, middle + radius])
         room = jnp.all(ends[:n] >= lowest) & jnp.all(ends[n:] <= highest)
 
