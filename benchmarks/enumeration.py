@@ -9,6 +9,7 @@ the process's CPU time, on one core. The reference is `reference.c`, another pro
 """
 
 import argparse
+import functools
 import json
 import os
 import platform
@@ -21,6 +22,7 @@ from pathlib import Path
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import jax.random as jr
 import numpy as np
 from distributions import NAMES, draw, draw_gated
 
@@ -136,7 +138,7 @@ def missed(points, cells, counts) -> int:
         for point in these[fine]:
             if all(np.max(np.abs(point - other)) > 1e-7 for other in kept):
                 kept.append(point)
-        wrong += len(kept) != count
+        wrong += len(kept) != int(count)
     return wrong
 
 
@@ -244,6 +246,57 @@ def speed(name, size, rounds=5):
     }
 
 
+def others():
+    """Other cells and a field of one's own: sets per CPU-second, and what is undecided."""
+
+    def lstm(units, scale, size):
+        def make(key):
+            keys = jr.split(key, 8)
+            matrices = [scale * jr.normal(k, (units, units)) for k in keys[:4]]
+            return cgru.LSTM(*matrices, *[jr.normal(k, (units,)) for k in keys[4:]])
+
+        return eqx.filter_vmap(make)(jr.split(jr.key(1), size))
+
+    def fitzhugh_nagumo(current):
+        def field(h):
+            v, w = h
+            return jnp.stack([v - v**3 / 3 - w + current, 0.08 * (v + 0.7 - 1.6 * w)])
+
+        return cgru.enumerate_equilibria(
+            cgru.Flow(field), box=(-4.0, jnp.full(2, 4.0)), capacity=4
+        )
+
+    cases = {
+        "LSTM, 1 unit": (certified, lstm(1, 3.0, 2_000)),
+        "LSTM, 2 units": (certified, lstm(2, 2.0, 2_000)),
+        "FitzHugh-Nagumo in a box": (
+            eqx.filter_jit(eqx.filter_vmap(fitzhugh_nagumo)),
+            jnp.linspace(-1.0, 1.0, 2_000),
+        ),
+    }
+    rows = []
+    for name, (verb, batch) in cases.items():
+        found = jax.block_until_ready(verb(batch))
+        seconds = np.median([cpu_seconds(functools.partial(verb, batch)) for _ in range(5)])
+        rows.append({
+            "system": name,
+            "sets/CPU-s": 2_000 / float(seconds),
+            "undecided of 2,000": int((~found.complete).sum()),
+        })  # fmt: skip
+    return rows
+
+
+def growth():
+    """CPU microseconds per set, for batches of very different size."""
+    costs = {}
+    for size in (2_000, 20_000, 200_000):
+        cells = draw("gauss", size)
+        jax.block_until_ready(certified(cells))
+        seconds = min(cpu_seconds(functools.partial(certified, cells)) for _ in range(3))
+        costs[f"{size:,} sets"] = 1e6 * seconds / size
+    return costs
+
+
 def check(row):
     name = row["distribution"]
     assert row["boxes per set"] <= MOST_BOXES[name], row
@@ -274,6 +327,10 @@ def main():
         report["rows"].append(row)
         print(json.dumps(row, indent=1), flush=True)
         check(row)
+    if not options.quick:
+        report["others"] = others()
+        report["growth, CPU-us per set"] = growth()
+        print(json.dumps([report["others"], report["growth, CPU-us per set"]], indent=1))
     if options.out:
         options.out.write_text(json.dumps(report, indent=1) + "\n")
 
