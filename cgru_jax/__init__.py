@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from ._atlas import AtlasRow as AtlasRow
     from ._atlas import Counts as Counts
     from ._bifurcation import Branch as Branch
+    from ._bifurcation import Diagram as Diagram
     from ._bifurcation import Events as Events
+    from ._bifurcation import bifurcation_diagram as bifurcation_diagram
     from ._bifurcation import trace_branch as trace_branch
     from ._cells import GRU as GRU
     from ._cells import LSTM as LSTM
@@ -62,6 +64,8 @@ _HOMES = {
     "AtlasRow": "_atlas",
     "Counts": "_atlas",
     "Branch": "_bifurcation",
+    "Diagram": "_bifurcation",
+    "bifurcation_diagram": "_bifurcation",
     "Events": "_bifurcation",
     "trace_branch": "_bifurcation",
     "AbstractCell": "_cells",

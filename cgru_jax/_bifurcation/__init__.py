@@ -1,3 +1,4 @@
 from ._branch import Branch, Events, trace_branch
+from ._diagram import Diagram, bifurcation_diagram
 
-__all__ = ["Branch", "Events", "trace_branch"]
+__all__ = ["Branch", "Diagram", "Events", "bifurcation_diagram", "trace_branch"]

@@ -139,26 +139,27 @@ def trace_branch(
     return _branch(program, reading, capacity, arrays, setting)
 
 
-def check_bounds(verb, bounds, parameter):
-    """Bounds `(low, high)` as arrays of the shape of the parameter."""
+def check_bounds(verb, bounds, start):
+    """Bounds `(low, high)` as arrays of the shape of `start`, which lies between them; NaN
+    lies anywhere."""
     if not isinstance(bounds, tuple | list) or len(bounds) != 2:
         raise ValueError(f"{verb}: bounds must be a pair (low, high).")
     low, high = (
         real_array(verb, f"bounds[{i}]", end).astype(float) for i, end in enumerate(bounds)
     )
     for name, end in (("low", low), ("high", high)):
-        if end.shape != parameter.shape:
+        if end.shape != start.shape:
             raise ValueError(
                 f"{verb}: the {name} bound has shape {end.shape}, the parameter "
-                f"{parameter.shape}."
+                f"{start.shape}."
             )
     if concrete(low) and concrete(high) and not bool(jnp.all(low < high)):
         raise ValueError(f"{verb}: bounds are empty: {low} is not below {high}.")
-    if all(map(concrete, (low, high, parameter))) and not bool(
-        jnp.all((low <= parameter) & (parameter <= high))
+    if all(map(concrete, (low, high, start))) and bool(
+        jnp.any((start < low) | (high < start))
     ):
         raise ValueError(
-            f"{verb}: the start {parameter} lies outside the bounds ({low}, {high})."
+            f"{verb}: the start {start} lies outside the bounds ({low}, {high})."
         )
     return low, high
 
