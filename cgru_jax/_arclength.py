@@ -459,7 +459,8 @@ def _advance(space, capacity, lane):
     landing |= retry
     guess = _where(retry, lane.start, guess)
     normal = _where(retry, space.unpack(_slanted(space.size)), normal)
-    closed = accept & lane.far & ~lane.landing & (_norm(_move(found, -1, lane.start)) < 1e-6)
+    back = _norm(_move(found, -1, lane.start)) < 1e-6
+    closed = accept & lane.far & ~lane.landing & back
     closed &= _dot(onward, lane.begin) > 0.5
 
     cosine = jnp.abs(agree)
