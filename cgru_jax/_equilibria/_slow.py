@@ -113,7 +113,7 @@ def find_slow_points(
 @eqx.filter_jit
 def _find(program, capacity, arrays, starts):
     frozen = jax.lax.stop_gradient(arrays)
-    field = _field(program, frozen, starts.shape[1])
+    field = functools.partial(program, frozen)
     extent = jnp.max(starts, axis=0) - jnp.min(starts, axis=0)
     extent = jnp.where(extent > 0, extent, jnp.maximum(1, jnp.abs(starts[0])))
     strength = jnp.max(jnp.abs(jax.vmap(field)(starts)))
@@ -157,41 +157,37 @@ def _find(program, capacity, arrays, starts):
     )
 
 
-def _field(program, arrays, n):
-    if n > CLOSED_FORM_SIZE or not _scalars.worthwhile(program):
-        return functools.partial(program, arrays)
-    return lambda x: jnp.stack(_scalars.evaluate(program, arrays, [x[i] for i in range(n)]))
+def _expand(field, x, covector=None):
+    """Value, Jacobian, and Hessian of the component along a covector: else the value."""
+    value = field(x)
+    along = value if covector is None else covector
+    bend = jax.jacfwd(jax.grad(lambda y: _dot(along, field(y))))(x)
+    return value, jax.jacfwd(field)(x), bend
 
 
 def _descend(field, extent, start):
     """Downhill to a minimum of the speed, or to an equilibrium: Newton's method on the
     gradient of ½|F|², made to descend where that is not convex, within a trusted length."""
 
-    def half(y):
-        value = field(extent * y)
-        return jnp.vdot(value, value) / 2
-
-    slope = jax.grad(half)
-
     def step(_, state):
-        y, least, trusted = state
-        g, hessian = slope(y), jax.jacfwd(slope)(y)
-        steepest = jnp.max(jnp.abs(hessian)) + jnp.finfo(y.dtype).tiny
-        lift = jnp.maximum(0, -2 * _lowest(hessian)) + 1e-12 * steepest
-        move = -solve(hessian + lift * jnp.eye(len(y)), g)
+        x, trusted = state
+        value, slope, bend = _expand(field, x)
+        slope = slope * extent
+        hessian = _dot(slope.T, slope) + bend * jnp.outer(extent, extent)
+        lift = jnp.maximum(0, -2 * _lowest(hessian))
+        lift = lift + 1e-12 * _norm(hessian) + jnp.finfo(x.dtype).tiny
+        move = -solve(hessian + lift * jnp.eye(len(x)), _dot(slope.T, value))
         length = jnp.linalg.norm(move)
-        move = move * jnp.where(length > trusted, trusted / length, 1)
-        value = half(y + move)
-        better = value < least
+        move = extent * move * jnp.where(length > trusted, trusted / length, 1)
+        after = field(x + move)
+        better = jnp.vdot(after, after) < jnp.vdot(value, value)
         length = jnp.minimum(length, trusted)
         return (
-            jnp.where(better, y + move, y),
-            jnp.where(better, value, least),
+            jnp.where(better, x + move, x),
             jnp.where(better, jnp.minimum(2 * trusted, 1 / 8), length / 4),
         )
 
-    y = start / extent
-    return extent * jax.lax.fori_loop(0, DESCENT, step, (y, half(y), 1 / 8 + 0 * y[0]))[0]
+    return jax.lax.fori_loop(0, DESCENT, step, (start, 1 / 8 + 0 * start[0]))[0]
 
 
 def _lowest(symmetric):
@@ -208,10 +204,7 @@ def _equations(field, ahead):
     the one along it is 1, so that none of this depends smoothly on `ahead`.
     """
     n = ahead.shape[0]
-    # A reflection that takes `ahead` to the first axis takes the other axes across it.
-    mirror = ahead.at[0].add(jnp.where(ahead[0] < 0, -1, 1))
-    mirror = jnp.eye(n) - jnp.outer(mirror, mirror) * (2 / jnp.vdot(mirror, mirror))
-    across = mirror[:, 1:]
+    across = _across(ahead)
 
     def residual(unknowns):
         value, pull = jax.vjp(field, unknowns[:n])
@@ -223,6 +216,14 @@ def _equations(field, ahead):
         return jnp.concatenate([astray, gradient])
 
     return residual
+
+
+def _across(ahead):
+    """Unit vectors across a unit vector, shape `(n, n − 1)`."""
+    # A reflection that takes `ahead` to the first axis takes the other axes across it.
+    mirror = ahead.at[0].add(jnp.where(ahead[0] < 0, -1, 1))
+    mirror = jnp.outer(mirror, mirror) * (2 / jnp.vdot(mirror, mirror))
+    return (jnp.eye(ahead.shape[0]) - mirror)[:, 1:]
 
 
 def _dot(a, b):
@@ -241,42 +242,54 @@ def _polish(field, extent, strength, low):
     """A slow point near `low`; whether it is one, is regular; how near a zero may be."""
     n, eps = low.shape[0], jnp.finfo(low.dtype).eps
     noise = 64 * eps * strength  # what rounding can make of zero
-    residual = _equations(field, _direction(field(low)))
+    ahead = _direction(field(low))
+    across = _across(ahead)
 
     def step(_, state):
-        unknowns, _ = state
-        move = solve(jax.jacfwd(residual)(unknowns), residual(unknowns))
-        return unknowns - jnp.where(jnp.all(jnp.isfinite(move)), move, 0), move
+        x, turn, *_ = state
+        covector = ahead + _dot(across, turn)
+        value, slope, bend = _expand(field, x, covector)
+        along = _dot(ahead, value)
+        astray = _dot(across.T, value) - along * turn
+        residual = jnp.concatenate([astray, _dot(slope.T, covector)])
+        # The equations of a slow point, as below, and their derivatives by hand: a third
+        # of what would else be compiled.
+        tilt = _dot(across.T, slope) - jnp.outer(turn, _dot(ahead, slope))
+        jacobian = jnp.block(
+            [[tilt, -along * jnp.eye(n - 1)], [bend, _dot(slope.T, across)]]
+        )
+        move = solve(jacobian, residual)
+        move = jnp.where(jnp.all(jnp.isfinite(move)), move, 0)
+        return x - move[:n], turn - move[n:], value, slope, bend, residual, move
 
-    start = jnp.concatenate([low, jnp.zeros(n - 1, low.dtype)])
-    found, last = jax.lax.fori_loop(0, POLISH, step, (start, start))
-    point = found[:n]
+    # The last values are those one step before the last place, which is not to be told
+    # from it if the steps have converged.
+    shapes = [(n,), (n, n), (n, n), (2 * n - 1,), (2 * n - 1,)]
+    unused = [jnp.zeros(shape, low.dtype) for shape in shapes]
+    state = (low, jnp.zeros(n - 1, low.dtype), *unused)
+    state = jax.lax.fori_loop(0, POLISH, step, state)
+    point, turn, value, slope, bend, residual, last = state
     near = _norm((point - low) / extent) < 1 / 8
     settled = _norm(last[:n] / extent) < 1e-9
 
-    value = field(point)
-    speed = jnp.linalg.norm(value)
-    ahead = _direction(value)
-    slope = jax.jacfwd(field)(point) * extent
-
-    def forward(x):
-        return _dot(ahead, field(x))
-
-    bend = jax.hessian(forward)(point) * jnp.outer(extent, extent)
-    convex = _lowest(slope.T @ slope + speed * bend) > 0
+    speed, weight = jnp.linalg.norm(value), jnp.sqrt(1 + jnp.vdot(turn, turn))
+    raw = jnp.sum(jnp.abs(bend)) / weight
+    # Polishing may have led to where the field points the other way.
+    bend = bend * jnp.sign(_dot(ahead, value)) / weight * jnp.outer(extent, extent)
+    slope = slope * extent
+    convex = _lowest(_dot(slope.T, slope) + speed * bend) > 0
     _, _, flat = smallest_singular(slope)
-    curvature = flat @ bend @ flat
     # A minimum of the fourth order is placed to eps^(1/3): its curvature is of that square.
-    regular = jnp.abs(curvature) > 256 * eps ** (2 / 3) * strength
+    regular = jnp.abs(flat @ bend @ flat) > 256 * eps ** (2 / 3) * strength
     # There, the speed itself is looked at, a little to both sides.
     aside = 1e-3 * extent * flat
-    grows = jnp.minimum(forward(point + aside), forward(point - aside)) > forward(point)
-    flat_bottom = grows & (_norm(residual(found)) <= noise)
+    ends = jax.vmap(field)(jnp.stack([point + aside, point - aside]))
+    grows = jnp.min(_dot(ends, value)) > jnp.vdot(value, value)
+    flat_bottom = grows & (_norm(residual) <= noise)
     minimum = jnp.where(regular, settled & convex, flat_bottom)
-    is_slow = (speed > noise) & near & minimum & jnp.all(jnp.isfinite(found))
-    # Along `ahead` the field changes from here on by half of `bend` times a square.
-    radius = jnp.sqrt(speed / jnp.sum(jnp.abs(bend / jnp.outer(extent, extent))))
-    radius = jnp.minimum(radius, 1e-2 * jnp.min(extent))
+    is_slow = (speed > noise) & near & minimum & jnp.all(jnp.isfinite(point))
+    # Along itself the field changes from here on by half of its curvature times a square.
+    radius = jnp.minimum(jnp.sqrt(speed / raw), 1e-2 * jnp.min(extent))
     return point, is_slow, jnp.stack([regular.astype(low.dtype), radius])
 
 
