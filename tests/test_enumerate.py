@@ -197,6 +197,25 @@ def test_one_nan_member_disturbs_no_other():
         assert agree(points(member(good, i)), points(member(bad, i)), 1e-14)
 
 
+def test_a_batch_is_a_loop_slot_by_slot():
+    # Alone, in a batch, or in a batch in another order: another list, the same slots.
+    cells = random_grus(jr.key(5))
+    verb = compiled(of_flow)
+    batch, turned = verb(cells), verb(member(cells, np.s_[::-1]))
+    few = np.flatnonzero(np.asarray(batch.count) > 1)[:8]
+    assert len(few) == 8
+    alone = [cgru.enumerate_equilibria(cgru.Flow(member(cells, i))) for i in few]
+    loop = jax.tree.map(lambda *x: jnp.stack(x), *alone)
+    for other, these in ((turned, member(batch, np.s_[::-1])), (loop, member(batch, few))):
+        np.testing.assert_array_equal(these.valid, other.valid)
+        np.testing.assert_array_equal(these.index, other.index)
+        np.testing.assert_array_equal(these.kind._value, other.kind._value)
+        # Newton's method ends within a few units of the last place, from whatever box.
+        np.testing.assert_allclose(these.points, other.points, atol=1e-14)
+    x = np.asarray(batch.points)[..., 0]
+    assert np.all(np.diff(x, axis=1)[np.asarray(batch.valid)[:, 1:]] > 0)
+
+
 @pytest.mark.parametrize("size", [1e6, 1e-300], ids="weights {}".format)
 def test_extreme_weights(size):
     cells = [

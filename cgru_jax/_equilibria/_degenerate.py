@@ -16,13 +16,15 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from .. import _interval
+from .._implicit import smallest_singular
 from .._interval import high, low, magnitude
-from .._linalg import eigenvalues, scalar_adjugate, scalar_determinant
+from .._linalg import eigenvalues, scalar_adjugate, scalar_determinant, solve
 from .._results import KINDS, choose
 
 # How far, relative to the field, the nearest exactly degenerate system may be.
 WITHIN = 1e-12
 STEPS = 12  # of Gauss-Newton's method from the middle of a cluster, quadratic at the end
+ASIDE = 1e-5  # of differences: the third root of round-off
 FLAT = 1e-4  # a coefficient this small beside the field counts as zero
 WIDEST = 0.1  # of a box around a cluster: what is known of a point must stay local
 PIECES, ROUNDS = 32, 24  # of the boundary at a time; bisections of one of them
@@ -64,15 +66,13 @@ def name_cluster(equation, lift, system, field, hull) -> Degenerate:
 
     column = jnp.argmax(jnp.max(jnp.abs(_adjugate(jacobian(middle))), axis=0))
 
-    def bend(x):
-        """How the determinant changes along the null vector: zero at a cusp."""
-        null = _adjugate(jacobian(x))[:, column]
-        return jax.jvp(determinant, (x,), (null,))[1]
-
     def conditions(x):
         slope = jacobian(x)
-        first = [determinant(x), bend(x), jnp.trace(slope)]
-        return jnp.concatenate([equation(x), jnp.stack(first), slope.ravel()])
+        # How the determinant changes along the null vector: zero at a cusp.
+        null = _adjugate(slope)[:, column]
+        det, bend = jax.jvp(determinant, (x,), (null,))
+        first = jnp.stack([det, bend, jnp.trace(slope)])
+        return jnp.concatenate([equation(x), first, slope.ravel()])
 
     # Which conditions make which point: the worst kind that fits is the one.
     none, one = [0.0] * (n * n), [1.0] * n
@@ -92,20 +92,27 @@ def name_cluster(equation, lift, system, field, hull) -> Degenerate:
     )
     extent = hull[n:] - hull[:n] + 1e-6 * jnp.maximum(1.0, jnp.abs(middle))
 
-    def solve(weights):
-        def step(_, x):
-            value = weights * conditions(x)
-            slope = weights[:, None] * jax.jacfwd(conditions)(x)
-            move = jnp.linalg.pinv(slope, rtol=1e-10) @ value
-            move = jnp.where(jnp.isfinite(move), move, 0)
-            return jnp.clip(x - move, middle - extent, middle + extent)
+    # Differences instead of a third derivative, which would cost more to compile than all
+    # the rest: the conditions are exact, so these slopes only decide how fast they are met.
+    aside = ASIDE * jnp.maximum(1.0, jnp.max(jnp.abs(middle))) * jnp.eye(n)
+    places = jnp.concatenate([jnp.zeros((1, n)), aside, -aside])
 
-        point = jax.lax.fori_loop(0, STEPS, step, middle)
-        off = jnp.max(weights * jnp.abs(conditions(point)))
-        return point, off
+    def approach(weights):
+        def step(_, state):
+            x, _, _ = state
+            values = weights * jax.vmap(conditions)(x + places)
+            slope = (values[1 : n + 1] - values[n + 1 :]).T / (2 * aside[0, 0])
+            move = _least_squares(slope, values[0])
+            move = jnp.where(jnp.isfinite(move), move, 0)
+            after = jnp.clip(x - move, middle - extent, middle + extent)
+            return after, x, jnp.max(jnp.abs(values[0]))
+
+        # One more step, of which only the values at its start are used.
+        start = (middle, middle, jnp.max(extent))
+        return jax.lax.fori_loop(0, STEPS + 1, step, start)[1:]
 
     weights = jnp.array(list(tables.values()), hull.dtype)
-    points, off = jax.vmap(solve)(weights)
+    points, off = jax.vmap(approach)(weights)
     allowed = WITHIN * jnp.where(size > 0, size, 1)
     # A condition of second order is a hundred times harder to meet than one of first.
     fits = (off <= 100 * allowed) & jax.vmap(
@@ -145,6 +152,14 @@ def _rows(matrix):
 
 def _adjugate(matrix):
     return jnp.stack([jnp.stack(row) for row in scalar_adjugate(_rows(matrix))])
+
+
+def _least_squares(slope, value):
+    """The shortest move that takes off the most: a pseudo-inverse in closed form, in which
+    singular values below a millionth of the largest count as zero."""
+    square = slope.T @ slope
+    damped = square + 1e-12 * jnp.trace(square) * jnp.eye(len(square))
+    return solve(damped, slope.T @ value)
 
 
 def _nearly_singular(nodes, allowed):
@@ -224,15 +239,17 @@ def is_line(equation, hull):
     along = half * (half >= jnp.max(half))
 
     def settle(start):
-        def step(_, x):
-            slope = jax.jacfwd(equation)(x)
-            move = jnp.linalg.pinv(slope, rtol=1e-8) @ equation(x)
-            return x - jnp.clip(jnp.where(jnp.isfinite(move), move, 0), -half, half)
+        def step(_, state):
+            x, _, _ = state
+            value, slope = equation(x), jax.jacfwd(equation)(x)
+            move = _least_squares(slope, value)
+            after = x - jnp.clip(jnp.where(jnp.isfinite(move), move, 0), -half, half)
+            smallest = smallest_singular(slope)[0]
+            largest = jnp.linalg.norm(slope)
+            singular = smallest <= 1e-8 * largest
+            return after, x, singular & (jnp.max(jnp.abs(value)) <= 1e-13 * largest)
 
-        x = jax.lax.fori_loop(0, STEPS, step, start)
-        smallest = jnp.linalg.svd(jax.jacfwd(equation)(x), compute_uv=False)
-        singular = smallest[-1] <= 1e-8 * smallest[0]
-        return x, singular & (jnp.max(jnp.abs(equation(x))) <= 1e-13 * smallest[0])
+        return jax.lax.fori_loop(0, STEPS + 1, step, (start, start, False))[1:]
 
     places = jnp.linspace(-0.8, 0.8, 5)[:, None]
     ends, good = jax.vmap(settle)(middle + places * along)

@@ -47,8 +47,9 @@ def enumerate_equilibria(
       box.
     - `capacity`: how many equilibria there is room for.
 
-    **Returns:** `Equilibria` in `capacity` slots, in no particular order. `complete` says
-    that there are no others in the box. `index` is proved too. Points and eigenvalues carry
+    **Returns:** `Equilibria` in `capacity` slots, the used ones first and sorted by their
+    coordinates, whatever the batch. `complete` says that there are no others in the box.
+    `index` is proved too. Points and eigenvalues carry
     derivatives of every order with respect to everything that `system` holds or its field
     closes over.
 

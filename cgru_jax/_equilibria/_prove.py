@@ -5,6 +5,7 @@ import math
 
 import equinox as eqx
 import jax
+import jax.extend.core
 import jax.numpy as jnp
 import numpy as np
 
@@ -142,14 +143,26 @@ def prove(question, reading, capacity, arrays, low, high) -> Found:
     def name(row, *where):
         return _name(question, reading, unravel(row), constants(row), *where)
 
+    flat = [jnp.ravel(a).astype(low.dtype) for a in arrays]
+    row = jnp.concatenate(flat) if flat else jnp.zeros(0, low.dtype)
+    width = n + FACTS + 2 * size
+    # `custom_vmap` traces its function for one member and then again for the batch. What is
+    # done to one zero is traced here, once; nothing in it comes from outside.
+    like = functools.partial(jax.ShapeDtypeStruct, dtype=low.dtype)
+    hulls, rows = like((_worklist.CLUSTERS, 2 * n)), like((capacity, width))
+    refine = jax.make_jaxpr(refine)(row, low, high)
+    name = jax.make_jaxpr(name)(row, like((2 * n,)), hulls, rows, low, high)
+    refine, name = map(jax.extend.core.jaxpr_as_fun, (refine, name))
+
     # custom_vmap has one rule for every vmap: merge the new axis into the members.
     @jax.custom_batching.custom_vmap
     def search(parameters, low, high):
         found = _worklist.search(
-            program, constants, needed, refine, n + FACTS + 2 * size, capacity, _budget(n),
+            program, constants, needed, refine, width, capacity, _budget(n),
             parameters, low, high,
         )  # fmt: skip
-        return _worklist.name_clusters(found, name, parameters, low, high)
+        found = _worklist.name_clusters(found, name, parameters, low, high)
+        return _worklist.in_order(found, low, high)
 
     @search.def_vmap
     def _(batch, batched, *operands):
@@ -162,8 +175,6 @@ def prove(question, reading, capacity, arrays, low, high) -> Found:
         found = jax.tree.map(lambda x: x.reshape(batch, members, *x.shape[1:]), found)
         return found, jax.tree.map(lambda _: True, found)
 
-    flat = [jnp.ravel(a).astype(low.dtype) for a in arrays]
-    row = jnp.concatenate(flat) if flat else jnp.zeros(0, low.dtype)
     return jax.tree.map(lambda x: x[0], search(row[None], low[None], high[None]))
 
 

@@ -27,6 +27,7 @@ SHRUNK = 0.6
 # wider boxes than the first level, so that ordinary members seldom wait.
 LEVELS = (3e-3, 1e-3, 1e-4, 1e-6)
 FINE = 5e-10
+STEPS = 2.0**30  # per width of the box: zeros are put in order by the step that they are on
 CLUSTERS = 16  # groups of undecided boxes that a member has room for
 # Undecided boxes with a smaller gap are of one group: where two branches of zeros of the
 # components almost touch, boxes are given up along a stretch of this length.
@@ -82,9 +83,10 @@ def search(
 
     - `constants`: from the first `needed` columns of parameters, shape `(needed, b)`, to
       what `_interval.enclose` wants.
-    - `refine`: from `(row, low, high)` of one zero, shapes `(K,)`, `(n,)`, `(n,)`, to a row
-      of `width` numbers: the point, the radius in which it is the only zero, the radius in
-      which it surely lies (infinite if it could not be proved), whatever else is wanted.
+    - `refine`: from `(row, low, high)` of one zero, shapes `(K,)`, `(n,)`, `(n,)`, to a
+      list of one row of `width` numbers: the point, the radius in which it is the only
+      zero, the radius in which it surely lies (infinite if it could not be proved),
+      whatever else is wanted.
     - `capacity`, `budget`: zeros and boxes per member.
     - `parameters`: shape `(N, K)`; `low`, `high`: shape `(N, n)`. A member with a NaN in
       one of them gets no box.
@@ -302,7 +304,7 @@ def _file(found, refine, parameters, low, high, capacity, box, owner, code):
     """Refine zeros and enter those that are new; what stays unproved becomes undecided."""
     n = low.shape[1]
     lane = jnp.arange(len(owner))
-    rows = jax.vmap(refine)(parameters[owner], box[:, :n], box[:, n:])
+    (rows,) = jax.vmap(refine)(parameters[owner], box[:, :n], box[:, n:])
     point, alone, near = rows[:, :n], rows[:, n], rows[:, n + 1]
     # The zero of the box, and not a neighbour to which Newton's method strayed.
     proved = jnp.all(
@@ -438,6 +440,44 @@ def name_clusters(found, name, parameters, low, high) -> Found:
     waiting = open_[:, None] & (slots < found.groups[:, None])
     state = (waiting, found.groups, found)
     return jax.lax.while_loop(lambda state: jnp.any(state[0]), enter, state)[2]
+
+
+def in_order(found, low, high) -> Found:
+    """The same with the rows of every member sorted by their points.
+
+    Which lane finds a zero, and when, depends on the whole batch; the slot that it ends in
+    must not. Coordinates are compared in steps of a billionth of the box, so that the last
+    digit does not decide between two zeros on one line, and then as they are.
+    """
+    members, n = low.shape
+    lanes = min(LANES, members)
+    several = found.count > 1
+    order = jnp.where(jnp.arange(members) < jnp.sum(several), _compacted(several), members)
+    order = jnp.pad(order, (0, lanes), constant_values=members)
+    scale = STEPS / (high - low)
+    slots = jnp.arange(found.rows.shape[1])
+
+    def sort(state):
+        done, rows = state
+        who = jax.lax.dynamic_slice_in_dim(order, done, lanes)
+        mine, used = rows[who], slots < found.count[who, None]
+        points = [mine[:, :, j] for j in range(n)]
+        steps = [jnp.round(x * scale[who, j, None]) for j, x in enumerate(points)]
+        # How many come before each: with so few, faster than XLA's sort.
+        before = slots < slots[:, None]
+        for x in reversed([*steps, *points]):
+            ahead, here = x[:, None, :], x[:, :, None]
+            before = (ahead < here) | ((ahead == here) & before)
+        rank = jnp.sum(before & used[:, None], axis=2)
+        which = jnp.argmax(rank[:, None] == slots[:, None], axis=2)
+        which = jnp.where(used, which, slots)
+        mine = jnp.take_along_axis(mine, which[:, :, None], axis=1)
+        return done + lanes, rows.at[who].set(mine, mode="drop")
+
+    _, rows = jax.lax.while_loop(
+        lambda state: state[0] < jnp.sum(several), sort, (jnp.int32(0), found.rows)
+    )
+    return found._replace(rows=rows)
 
 
 def _near(groups, box):
