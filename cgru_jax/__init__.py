@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from ._conditions import locate_hopf as locate_hopf
     from ._conditions import locate_neimark_sacker as locate_neimark_sacker
     from ._conditions import locate_period_doubling as locate_period_doubling
+    from ._cycles import Cycle as Cycle
+    from ._cycles import find_cycle as find_cycle
     from ._equilibria import Equilibria as Equilibria
     from ._equilibria import SlowPoints as SlowPoints
     from ._equilibria import enumerate_equilibria as enumerate_equilibria
@@ -89,6 +91,8 @@ _HOMES = {
     "locate_hopf": "_conditions",
     "locate_neimark_sacker": "_conditions",
     "locate_period_doubling": "_conditions",
+    "Cycle": "_cycles",
+    "find_cycle": "_cycles",
     "Equilibria": "_equilibria",
     "SlowPoints": "_equilibria",
     "enumerate_equilibria": "_equilibria",

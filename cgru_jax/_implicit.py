@@ -32,36 +32,41 @@ def solve_root(residual, solver, guess: Float[Array, " n"]) -> Float[Array, " n"
     return attach(program, arrays, root)
 
 
+def dense(residual, root, valid):
+    """How to solve with the Jacobian of `residual` at a root, and whether it is singular:
+    as a full matrix. It is not looked at where `valid` is False."""
+    jacobian = jax.jacfwd(residual)(root)
+    singular = is_singular(residual, root, jacobian)
+    solvable = jnp.where(valid & ~singular, jacobian, jnp.eye(len(root)))
+    return functools.partial(solve, solvable), singular
+
+
 def attach(
-    program: Program, arrays: list, root: Float[Array, " n"], valid=True
+    program: Program, arrays: list, root: Float[Array, " n"], valid=True, linear=dense
 ) -> Float[Array, " n"]:
     """`root` again, now with derivatives in `arrays`: `program(arrays, root) = 0`.
 
-    Where `valid` is False (an unused slot) the derivative is zero.
+    Where `valid` is False (an unused slot) the derivative is zero. `linear`: a hashable
+    stand-in for `dense` where the Jacobian has a shape that is quicker to solve with.
     """
-    return _rooted(program, arrays, jax.lax.stop_gradient(root), jnp.asarray(valid))
+    root = jax.lax.stop_gradient(root)
+    return _rooted(program, linear, arrays, root, jnp.asarray(valid))
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _rooted(program, arrays, root, valid):
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+def _rooted(program, linear, arrays, root, valid):
     return root
 
 
 @_rooted.defjvp
-def _rooted_jvp(program, primals, tangents):
+def _rooted_jvp(program, linear, primals, tangents):
     arrays, found, valid = primals
     moved = tangents[0]
     # Calling the rule again, not reading `found`, is what gives the second derivative.
-    root = _rooted(program, arrays, found, valid)
-
-    def residual(x):
-        return program(arrays, x)
-
-    jacobian = jax.jacfwd(residual)(root)
+    root = _rooted(program, linear, arrays, found, valid)
     _, drift = jax.jvp(lambda a: program(a, root), (arrays,), (moved,))
-    singular = is_singular(residual, root, jacobian)
-    solvable = jnp.where(valid & ~singular, jacobian, jnp.eye(len(root)))
-    step = solve(solvable, -jnp.where(valid, drift, 0))
+    solver, singular = linear(lambda x: program(arrays, x), root, valid)
+    step = solver(-jnp.where(valid, drift, 0))
     return root, _undefined_where(valid & singular, step)
 
 

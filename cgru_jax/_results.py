@@ -70,6 +70,22 @@ class RESULTS(eqx.Enumeration):
         "Somewhere the stability changes by more than the events that were found explain, "
         "or almost does: events lie too close together to tell, or one is degenerate."
     )
+    no_cycle = (
+        "What was reached is an equilibrium, not a cycle. Start elsewhere, or look for an "
+        "unstable cycle with `stable=False`."
+    )
+    multiple = (
+        "The orbit closes several times within this period. Guess the period of one lap."
+    )
+    coarse = (
+        "The trivial multiplier is not one: the mesh is too coarse for a verdict on "
+        "stability. Raise `intervals`."
+    )
+    shrunk = "The cycle shrank to a point: a Hopf bifurcation is near."
+    slow = (
+        "The period grew beyond `longest`: an equilibrium is about to appear on the cycle, "
+        "or the cycle is about to meet a saddle."
+    )
 
 
 class KINDS(eqx.Enumeration):

@@ -1,0 +1,4 @@
+from ._base import Cycle
+from ._find import find_cycle
+
+__all__ = ["Cycle", "find_cycle"]

@@ -1,0 +1,263 @@
+"""Cycles against closed forms, Taylor series of thirty digits, and central differences."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import cgru_jax as cgru
+from cgru_jax import KINDS, RESULTS
+from cgru_jax._cycles import _find
+from cgru_jax._results import name
+
+CENTRE = np.array([0.3, -0.2])
+EXACT = dict(rtol=1e-10, atol=1e-12)
+
+
+def names(enumeration, item):
+    every = list(enumeration._name_to_item)
+    return [every[k] for k in np.ravel(item._value)]
+
+
+def ring(p, w, s):
+    """In polar coordinates about CENTRE: r' = r (p + s r²), φ' = w."""
+
+    def field(h):
+        x, y = h - CENTRE
+        grow = p + s * (x * x + y * y)
+        return jnp.stack([grow * x - w * y, grow * y + w * x])
+
+    return cgru.Flow(field)
+
+
+def van_der_pol(mu):
+    def field(h):
+        x, y = h - CENTRE
+        return jnp.stack([y, mu * (1 - x * x) * y - x])
+
+    return cgru.Flow(field)
+
+
+def adler(p):
+    """In polar coordinates about CENTRE: r' = r (1 − r²), φ' = p − sin φ."""
+
+    def field(h):
+        x, y = h - CENTRE
+        r = jnp.sqrt(x * x + y * y)
+        grow, turn = 1 - r * r, p - y / r
+        return jnp.stack([grow * x - turn * y, grow * y + turn * x])
+
+    return cgru.Flow(field)
+
+
+def rotation(theta):
+    cos, sin = jnp.cos(theta), jnp.sin(theta)
+    return cgru.Flow(cgru.gru(3 * jnp.array([[cos, -sin], [sin, cos]])))
+
+
+MIX = np.array([[1.0, 0.3, -0.2], [0.1, 1.0, 0.4], [0.5, -0.2, 1.0]])
+MIDDLE = np.array([0.3, -0.2, 0.5])
+
+
+def mixed(c, sign=1.0):
+    """The ring with p = 1/2 and a third direction z' = c z, in oblique coordinates."""
+    inverse = np.linalg.inv(MIX)
+
+    def field(h):
+        x, y, z = inverse @ (h - MIDDLE)
+        grow = 0.5 - (x * x + y * y)
+        return sign * MIX @ jnp.stack([grow * x - y, grow * y + x, c * z])
+
+    return cgru.Flow(field)
+
+
+def at(x, y):
+    return CENTRE + np.array([x, y])
+
+
+@pytest.mark.parametrize(
+    ("p", "w", "guess"), [(0.5, 1.0, 6.0), (0.04, 1.7, 3.5), (0.5, 1, 4.5), (0.5, 1, 8.1)]
+)
+def test_a_ring_is_found_with_period_extremes_and_multiplier(p, w, guess):
+    cycle = cgru.find_cycle(ring(p, w, -1.0), at(0.5, 0.1), guess)
+    assert name(cycle.result) == "successful"
+    assert name(cycle.kind) == "sink"
+    np.testing.assert_allclose(cycle.period, 2 * np.pi / w, **EXACT)
+    np.testing.assert_allclose(cycle.high, CENTRE + np.sqrt(p), **EXACT)
+    np.testing.assert_allclose(cycle.low, CENTRE - np.sqrt(p), **EXACT)
+    multiplier = np.exp(-2 * p * 2 * np.pi / w)
+    np.testing.assert_allclose(cycle.multipliers, [1, multiplier], **EXACT)
+    np.testing.assert_allclose(cycle.exponents, [0, -2 * p], **EXACT)
+    radii = np.linalg.norm(cycle.points - CENTRE, axis=1)
+    np.testing.assert_allclose(radii, np.sqrt(p), **EXACT)
+    # The points lie where the times say.
+    turns = np.unwrap(np.arctan2(*(np.asarray(cycle.points) - CENTRE).T[::-1]))
+    np.testing.assert_allclose(turns - turns[0], w * cycle.times, **EXACT)
+    assert cycle.trivial_error < 1e-12  # a ring is all alike: round-off
+
+
+@pytest.mark.parametrize(
+    ("p", "near", "guess", "why"),
+    [
+        (0.5, (0, 0), 6.0, "no_cycle"),
+        (-0.5, (0.5, 0.1), 6.0, "no_cycle"),
+        (0.5, (0.5, 0.1), 4 * np.pi, "multiple"),
+        (0.5, (0.5, 0.1), 20.0, "multiple"),
+        (0.5, (0.5, 0.1), np.pi, "not_converged elsewhere"),
+    ],
+    ids=["at an equilibrium", "none there", "two laps", "three laps", "half a lap"],
+)
+def test_what_is_no_cycle_of_that_period_is_refused(p, near, guess, why):
+    cycle = cgru.find_cycle(ring(p, 1.0, -1.0), at(*near), guess)
+    assert name(cycle.result) in why.split()
+    assert name(cycle.kind) == "unknown"
+    for value in (cycle.points, cycle.period, cycle.multipliers, cycle.exponents):
+        assert np.isnan(value).all()
+
+
+def test_fresh_systems_compile_once(monkeypatch):
+    count = []
+    inner = _find._follow
+    monkeypatch.setattr(_find, "_follow", lambda *a: count.append(1) or inner(*a))
+    for w in np.linspace(0.9, 1.1, 100):
+        cycle = cgru.find_cycle(ring(0.5, w, -1.0), at(0.5, 0.1), 6.0)
+        np.testing.assert_allclose(cycle.period, 2 * np.pi / w, **EXACT)
+    assert len(count) <= 1  # none, if another test came first
+
+
+STEP = 1e-4
+
+
+@pytest.fixture(scope="module")
+def relaxing():
+    """Van der Pol cycles and their derivatives, compiled once."""
+    mus = jnp.array([1.0, 2.0, 1.3, 1.3 + STEP, 1.3 - STEP, jnp.nan])
+
+    def read(mu):
+        cycle = cgru.find_cycle(van_der_pol(mu), at(2.0, 0.0), 7.0)
+        logs = cycle.exponents[1] * cycle.period
+        return jnp.stack([cycle.period, cycle.high[0], cycle.high[1], logs]), cycle
+
+    def with_slope(mu):
+        values, slopes, cycle = jax.jvp(read, (mu,), (1.0,), has_aux=True)
+        return values, slopes, cycle
+
+    return jax.jit(jax.vmap(with_slope))(mus)
+
+
+@pytest.mark.parametrize(
+    ("row", "period", "multiplier", "amplitude"),
+    [
+        (0, 6.66328685932313, 0.000859695063603805, 2.00861986087484),
+        (1, 7.62987447967484, 1.27384930443941e-8, 2.01989138466714),
+    ],
+)
+def test_van_der_pol_agrees_with_thirty_digits(
+    relaxing, row, period, multiplier, amplitude
+):
+    _, _, cycle = relaxing
+    np.testing.assert_allclose(cycle.period[row], period, rtol=1e-10)
+    np.testing.assert_allclose(cycle.high[row, 0] - CENTRE[0], amplitude, rtol=1e-10)
+    # Relative in the multiplier is absolute in its logarithm, an integral of size 18.
+    np.testing.assert_allclose(cycle.multipliers[row, 1], multiplier, rtol=1e-9)
+    assert names(RESULTS, cycle.result)[row] == "successful"
+
+
+def test_derivatives_agree_with_central_differences(relaxing):
+    values, slopes, _ = relaxing
+    central = (values[3] - values[4]) / (2 * STEP)
+    # Their error is a sixth of the third derivative times STEP², 1e-8.
+    np.testing.assert_allclose(slopes[2], central, rtol=1e-6)
+
+
+def test_a_bad_member_fails_alone(relaxing):
+    _, _, cycle = relaxing
+    assert names(RESULTS, cycle.result) == ["successful"] * 5 + ["nonfinite"]
+    assert np.isnan(cycle.period[5])
+    assert np.isfinite(cycle.points[:5]).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (dict(system=cgru.Map(lambda h: -h)), "k-th iterate"),
+        (dict(near=[0.5]), "n ≥ 2"),
+        (dict(near=[0.5, np.inf]), "finite"),
+        (dict(period=-1.0), "positive"),
+        (dict(period=np.array([6.0, 6.0])), "positive"),
+        (dict(intervals=31), "even"),
+        (dict(laps=-1), "laps"),
+    ],
+)
+def test_what_does_not_fit_is_named(change, message):
+    given = dict(system=ring(0.5, 1.0, -1.0), near=[0.5, 0.1], period=6.0) | change
+    with pytest.raises(ValueError, match=message):
+        cgru.find_cycle(**given)
+
+
+def test_single_precision_is_refused():
+    with jax.enable_x64(False), pytest.raises(ValueError, match="double precision"):
+        cgru.find_cycle(ring(0.5, 1.0, -1.0), [0.5, 0.1], 6.0)
+
+
+@pytest.mark.slow
+def test_the_slow_cycle_of_figure_5():
+    # Periods to ten digits by other means.
+    theta = np.array([0.8, np.pi / 5, np.pi / 10, np.pi / 21])
+    known = np.array([12.20851006, 17.45796528, 43.78708233, 623.6013865])
+    find = lambda theta, guess: cgru.find_cycle(rotation(theta), [0.5, 0.1], guess)
+    cycle = eqx.filter_jit(eqx.filter_vmap(find))(theta, known * [0.8, 1.2, 1.0, 0.9])
+    np.testing.assert_allclose(cycle.period, known, rtol=1e-7)
+    assert names(KINDS, cycle.kind) == ["sink"] * 4
+    # A quarter turn maps the cycle into itself.
+    np.testing.assert_allclose(cycle.high[:, 0], cycle.high[:, 1], rtol=1e-9)
+    np.testing.assert_allclose(cycle.high, -cycle.low, rtol=1e-9)
+
+
+@pytest.mark.slow
+def test_a_cycle_near_its_saddle_node_and_how_its_period_moves():
+    p = np.array([1.01, 1.0001])
+    find = lambda p, guess: cgru.find_cycle(adler(p), at(1.1, 0.0), guess)
+    slope = jax.value_and_grad(lambda *a: (lambda c: (c.period, c))(find(*a)), has_aux=True)
+    (period, cycle), slope = jax.jit(jax.vmap(slope))(p, np.array([40.0, 400.0]))
+    exact = 2 * np.pi / np.sqrt(p**2 - 1)
+    np.testing.assert_allclose(period, exact, rtol=1e-9)
+    np.testing.assert_allclose(slope, -exact * p / (p**2 - 1), rtol=1e-8)
+    np.testing.assert_allclose(cycle.exponents[:, 1], -2, rtol=1e-9)
+    assert cycle.multipliers[1, 1] == 0  # e^(−889) is no number, its logarithm is
+    assert names(KINDS, cycle.kind) == ["sink"] * 2
+
+
+@pytest.mark.slow
+def test_three_dimensions_with_multipliers_of_every_size():
+    # The third direction decays, decays beyond all digits, or grows: a saddle, near which
+    # a point must lie.
+    c = np.array([-0.2, -20.0, 0.3])
+    near = MIDDLE + MIX @ [np.sqrt(0.5), 0, 0] + 1e-3
+    find = lambda c: cgru.find_cycle(mixed(c), near, 6.0, laps=0)
+    cycle = eqx.filter_jit(eqx.filter_vmap(find))(c)
+    np.testing.assert_allclose(cycle.period, 2 * np.pi, **EXACT)
+    exact = [[0, -0.2, -1.0], [0, -1.0, -20.0], [0, 0.3, -1.0]]
+    np.testing.assert_allclose(cycle.exponents, exact, **EXACT)
+    np.testing.assert_allclose(cycle.multipliers[:, 0], 1)
+    assert names(KINDS, cycle.kind) == ["sink", "sink", "saddle"]
+
+
+@pytest.mark.slow
+def test_backwards_and_on_a_coarse_mesh():
+    # Time runs backwards: the same cycle repels.
+    def find(mu, guess):
+        flow = cgru.Flow(lambda h: -van_der_pol(mu).field(h))
+        return cgru.find_cycle(flow, at(2.0, 0.0), guess, stable=False, intervals=32)
+
+    cycle = find(1.0, 6.0)
+    assert name(cycle.kind) == "source"
+    # What 32 intervals can give.
+    np.testing.assert_allclose(cycle.period, 6.66328685932313, rtol=1e-6)
+    np.testing.assert_allclose(cycle.multipliers[1], 1 / 0.000859695063603805, rtol=1e-5)
+    # The jumps of a relaxation oscillation need more: no verdict, and no wrong one.
+    coarse = find(5.0, 12.0)
+    assert name(coarse.result) == "coarse"
+    assert name(coarse.kind) == "unknown"
+    np.testing.assert_allclose(coarse.period, 11.612230668, rtol=1e-3)
