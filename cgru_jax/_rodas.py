@@ -2,27 +2,32 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from ._linalg import solve
 
-# What each stage takes from those before it, of their increments and of their slopes.
-_STAGES = (
-    (),
-    (1.544,),
-    (0.9466785280815826, 0.2557011698983284),
-    (3.314825187068521, 2.896124015972201, 0.9986419139977817),
-    (1.221224509226641, 6.019134481288629, 12.53708332932087, -0.687886036105895),
-    (1.221224509226641, 6.019134481288629, 12.53708332932087, -0.687886036105895, 1.0),
+# What each of six stages takes from those before it, of their increments and of their
+# slopes; the last increment is the error.
+_STAGES = np.zeros((6, 6))
+_STAGES[1, :1] = 1.544
+_STAGES[2, :2] = 0.9466785280815826, 0.2557011698983284
+_STAGES[3, :3] = 3.314825187068521, 2.896124015972201, 0.9986419139977817
+_STAGES[4:, :4] = (
+    1.221224509226641,
+    6.019134481288629,
+    12.53708332932087,
+    -0.687886036105895,
 )
-_MEMORY = (
-    (),
-    (-5.6688,),
-    (-2.430093356833875, -0.2063599157091915),
-    (-0.1073529058151375, -9.594562251023355, -20.47028614809616),
-    (7.496443313967647, -10.24680431464352, -33.99990352819905, 11.7089089320616),
-    (8.083246795921522, -7.981132988064893, -31.52159432874371, 16.31930543123136,
-     -6.058818238834054),
+_STAGES[5, 4] = 1.0
+_MEMORY = np.zeros((6, 6))
+_MEMORY[1, :1] = -5.6688
+_MEMORY[2, :2] = -2.430093356833875, -0.2063599157091915
+_MEMORY[3, :3] = -0.1073529058151375, -9.594562251023355, -20.47028614809616
+_MEMORY[4, :4] = 7.496443313967647, -10.24680431464352, -33.99990352819905, 11.7089089320616
+_MEMORY[5, :5] = (
+    8.083246795921522, -7.981132988064893, -31.52159432874371, 16.31930543123136,
+    -6.058818238834054,
 )  # fmt: skip
 _DIAGONAL = 4.0  # one over the method's γ
 
@@ -39,15 +44,17 @@ def rodas(
     **Source:** the method Rodas of E. Hairer and G. Wanner, Solving Ordinary Differential
     Equations II, section IV.10, in the form that saves products with the Jacobian.
     """
-    matrix = _DIAGONAL / dt * jnp.eye(state.shape[0]) - jax.jacfwd(field)(state)
-    stages = []
-    for increments, slopes in zip(_STAGES, _MEMORY, strict=True):
-        value = field(state + _weighted(increments, stages))
-        stages.append(solve(matrix, value + _weighted(slopes, stages) / dt))
-    *_, error = stages
-    after = state + _weighted(_STAGES[-1], stages[:-1]) + error
-    return after, jnp.max(jnp.abs(error))
+    n = state.shape[0]
+    matrix = _DIAGONAL / dt * jnp.eye(n) - jax.jacfwd(field)(state)
 
+    # A loop, because the field would else be compiled six times.
+    def stage(made, tables):
+        increments, slopes, own = tables
+        value = field(state + increments @ made)
+        increment = solve(matrix, value + slopes @ made / dt)
+        return jnp.where(own[:, None], increment, made), None
 
-def _weighted(weights, stages):
-    return sum(w * k for w, k in zip(weights, stages, strict=True))
+    tables = jnp.asarray(_STAGES), jnp.asarray(_MEMORY), jnp.eye(6, dtype=bool)
+    made, _ = jax.lax.scan(stage, jnp.zeros((6, n), state.dtype), tables)
+    after = state + jnp.asarray(_STAGES[5]) @ made + made[5]
+    return after, jnp.max(jnp.abs(made[5]))

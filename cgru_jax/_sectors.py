@@ -155,7 +155,9 @@ def _annulus(field, height, depth):
     heights = jnp.stack([height, height - depth, height - depth + CLOSER])
     sides = jnp.array([1.0, -1.0, -1.0])
     depths = jnp.stack([depth, depth, depth - CLOSER])
-    arcs, degrees, clear = jax.vmap(functools.partial(_arcs, field))(heights, sides, depths)
+    arcs, degrees, clear, straight = jax.vmap(functools.partial(_arcs, field))(
+        heights, sides, depths
+    )
     loops, passes, wider = (jax.tree.map(lambda x, i=i: x[i], arcs) for i in range(3))
 
     # Between two hyperbolic sectors, seen on the outer circle.
@@ -173,7 +175,7 @@ def _annulus(field, height, depth):
     taken = jnp.any(loop_within & loops.outermost[None], axis=1)
     parabolic = jnp.sum(alone & stays & ~taken)
     elliptic, hyperbolic = jnp.sum(loops.outermost), jnp.sum(alone)
-    node = (elliptic + hyperbolic == 0) & _keeps_direction(field, height, depth)
+    node = (elliptic + hyperbolic == 0) & straight[0]
     counts = elliptic, hyperbolic, jnp.where(node, 1, parabolic)
     return *counts, degrees[:2], jnp.all(clear)
 
@@ -193,7 +195,11 @@ class _Arcs(eqx.Module):
 
 
 def _arcs(field, height, side, depth):
-    """The `_Arcs` of the circle at `height`; side 1 looks inwards and −1 outwards."""
+    """The `_Arcs` of the circle at `height`; side 1 looks inwards and −1 outwards.
+
+    **Returns:** them; the degree on the circle; whether that is sound; and whether orbits
+    get to the other circle along a direction rather than around.
+    """
     beside = height - side * BESIDE
     angles, degree, clear = _angles(field, beside)
 
@@ -217,10 +223,16 @@ def _arcs(field, height, side, depth):
         return jnp.where(lower, middle, ends[0]), jnp.where(lower, ends[1], middle)
 
     touch = jax.lax.fori_loop(0, 45, halve, (angles[at], angles[at + 1]))[0]
+    # Together with the most radial orbit, which tells a node from a focus.
+    radial, angular = jax.vmap(functools.partial(field, beside))(angles)
+    steepest = jnp.argmax(jnp.abs(radial) / jnp.hypot(radial, angular))
     shoot = functools.partial(_shoot, field, height, side, depth)
     reached, swing = jax.vmap(jax.vmap(shoot, (None, 0)), (0, None))(
-        touch, jnp.array([1.0, -1.0])
+        jnp.append(touch, angles[steepest]), jnp.array([1.0, -1.0])
     )
+    crosses = jnp.any(reached[-1] & (jnp.abs(swing[-1]) < 2 * jnp.pi))
+    straight = crosses & jnp.any(angular > 0) & jnp.any(angular < 0)
+    reached, swing = reached[:-1], swing[:-1]
     low, high = touch + jnp.min(swing, axis=1), touch + jnp.max(swing, axis=1)
     used &= jnp.all(reached, axis=1)
     arcs = _Arcs(touch, low, high - low, used)
@@ -231,24 +243,14 @@ def _arcs(field, height, side, depth):
     beaten = (longer > 0) | ((longer == 0) & (order[:, None] < order[None]))
     outermost = used & ~jnp.any(within & beaten, axis=0)
     fits = jnp.sum(touches) <= TOUCHING
-    return _Arcs(touch, low, high - low, outermost), degree, clear & fits
+    arcs = _Arcs(touch, low, high - low, outermost)
+    return arcs, degree, clear & fits, straight
 
 
 def _gap(start, end, chosen):
     """From the end of each arc to the nearest start of a chosen one, rounding aside."""
     ahead = jnp.mod(start[None] - end[:, None] + BESIDE, 2 * jnp.pi) - BESIDE
     return jnp.min(jnp.where(chosen[None], ahead, jnp.inf), axis=1)
-
-
-def _keeps_direction(field, height, depth):
-    """Whether orbits come in, or go out, along a direction rather than around."""
-    angles = jnp.linspace(0, 2 * jnp.pi, SAMPLES)
-    radial, angular = jax.vmap(functools.partial(field, height))(angles)
-    straight = jnp.argmax(jnp.abs(radial) / jnp.hypot(radial, angular))
-    inwards = -jnp.sign(radial[straight])
-    reached, swing = _shoot(field, height, 1.0, depth, angles[straight], inwards)
-    crosses = reached & (jnp.abs(swing) < 2 * jnp.pi)
-    return crosses & jnp.any(angular > 0) & jnp.any(angular < 0)
 
 
 def _angles(field, height):

@@ -96,15 +96,15 @@ def claim(name, found, degree):
 def follow(cell, starts):
     """Orbits both ways in time, and whether each end comes home without a detour."""
 
+    def way(start, sign):
+        times = sign * jnp.linspace(0, TIME, STEPS + 1)
+        path = cgru.integrate(cgru.Flow(cell), start, times, substeps=1).states
+        radius = jnp.linalg.norm(path, axis=1)
+        home = (radius[-1] < 0.04) & jnp.all(radius < 2 * RADIUS)
+        return home, path[:: STEPS // 400]
+
     def one(start):
-        ends, states = [], []
-        for sign in (1.0, -1.0):
-            times = sign * jnp.linspace(0, TIME, STEPS + 1)
-            path = cgru.integrate(cgru.Flow(cell), start, times, substeps=1).states
-            radius = jnp.linalg.norm(path, axis=1)
-            ends.append((radius[-1] < 0.04) & jnp.all(radius < 2 * RADIUS))
-            states.append(path[:: STEPS // 400])
-        return jnp.stack(ends), jnp.stack(states)
+        return jax.vmap(way, (None, 0))(start, jnp.array([1.0, -1.0]))
 
     return jax.lax.map(one, starts, batch_size=64)
 
