@@ -299,13 +299,16 @@ def _clearance(program, arrays, point, radius):
     radii = radius / jnp.array([2.0, 8.0, 32.0])
     ahead = _direction(program(arrays, point))
     forward, held = hoist(lambda x: _dot(ahead, program(arrays, x))[None], point)
-    (value,) = _interval.enclose(
-        forward,
-        [_scalars.split(a) for a in held],
-        [jnp.broadcast_to(x, radii.shape) for x in point],
-        [radii] * len(point),
-    )
-    return jnp.max(jnp.where(_interval.low(value.tight) > 0, radii, 0))
+    pools = [_scalars.split(a) for a in held]
+
+    # One by one: a block of boxes would be enclosed in many small steps, which are faster
+    # for thousands of boxes and slower to compile.
+    def low(radius):
+        radii = [radius] * len(point)
+        (value,) = _interval.enclose(forward, pools, list(point), radii)
+        return _interval.low(value.tight)
+
+    return jnp.max(jnp.where(jax.vmap(low)(radii) > 0, radii, 0))
 
 
 def _can_be_enclosed(program, arrays, point):
