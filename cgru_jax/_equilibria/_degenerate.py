@@ -338,7 +338,9 @@ def _degree(field, middle, radius):
         pad = 8 * jnp.finfo(radius.dtype).eps * (jnp.max(jnp.abs(middle)) + radius[0])
         centre = [x0 + dx / 2, y0 + dy / 2]
         radii = [jnp.abs(dx) / 2 + pad, jnp.abs(dy) / 2 + pad]
-        return tuple(_sign(node.tight) for node in field(centre, radii))
+        # One by one: a block is enclosed in many small steps, slower to compile.
+        one = lambda *place: tuple(_sign(node.tight) for node in field(*place))
+        return jax.vmap(one)(centre, radii)
 
     def round_(state):
         begin, end, waiting, crossings, rounds, sound = state
