@@ -14,8 +14,16 @@ if TYPE_CHECKING:
     from ._bifurcation import Branch as Branch
     from ._bifurcation import Diagram as Diagram
     from ._bifurcation import Events as Events
+    from ._bifurcation import FoldCurve as FoldCurve
+    from ._bifurcation import HopfCurve as HopfCurve
+    from ._bifurcation import Nearest as Nearest
+    from ._bifurcation import Plane as Plane
     from ._bifurcation import bifurcation_diagram as bifurcation_diagram
+    from ._bifurcation import nearest_bifurcation as nearest_bifurcation
     from ._bifurcation import trace_branch as trace_branch
+    from ._bifurcation import trace_fold_curve as trace_fold_curve
+    from ._bifurcation import trace_hopf_curve as trace_hopf_curve
+    from ._bifurcation import two_parameter_diagram as two_parameter_diagram
     from ._cells import GRU as GRU
     from ._cells import LSTM as LSTM
     from ._cells import AbstractCell as AbstractCell
@@ -38,7 +46,11 @@ if TYPE_CHECKING:
     from ._conditions import locate_neimark_sacker as locate_neimark_sacker
     from ._conditions import locate_period_doubling as locate_period_doubling
     from ._cycles import Cycle as Cycle
+    from ._cycles import CycleBranch as CycleBranch
+    from ._cycles import CycleFold as CycleFold
     from ._cycles import find_cycle as find_cycle
+    from ._cycles import locate_cycle_fold as locate_cycle_fold
+    from ._cycles import trace_cycles as trace_cycles
     from ._equilibria import Equilibria as Equilibria
     from ._equilibria import SlowPoints as SlowPoints
     from ._equilibria import enumerate_equilibria as enumerate_equilibria
@@ -69,7 +81,15 @@ _HOMES = {
     "Diagram": "_bifurcation",
     "bifurcation_diagram": "_bifurcation",
     "Events": "_bifurcation",
+    "Nearest": "_bifurcation",
+    "nearest_bifurcation": "_bifurcation",
     "trace_branch": "_bifurcation",
+    "FoldCurve": "_bifurcation",
+    "HopfCurve": "_bifurcation",
+    "trace_fold_curve": "_bifurcation",
+    "trace_hopf_curve": "_bifurcation",
+    "Plane": "_bifurcation",
+    "two_parameter_diagram": "_bifurcation",
     "AbstractCell": "_cells",
     "GRU": "_cells",
     "LSTM": "_cells",
@@ -93,6 +113,10 @@ _HOMES = {
     "locate_period_doubling": "_conditions",
     "Cycle": "_cycles",
     "find_cycle": "_cycles",
+    "CycleBranch": "_cycles",
+    "CycleFold": "_cycles",
+    "locate_cycle_fold": "_cycles",
+    "trace_cycles": "_cycles",
     "Equilibria": "_equilibria",
     "SlowPoints": "_equilibria",
     "enumerate_equilibria": "_equilibria",

@@ -44,12 +44,15 @@ class Curve(eqx.Module):
     - `tests`: to values whose changes of sign are events, or `None`.
     - `parameters`: how many of the last unknowns have bounds.
     - `turns`: whether it is an event that the last unknown turns round.
+    - `crossings`: whether it is one that another curve crosses. They are the most to
+      compile; without them a curve is followed through, with no word of it.
     """
 
     equations: Program = eqx.field(static=True)
     tests: Program | None = eqx.field(static=True)
     parameters: int = eqx.field(static=True)
     turns: bool = eqx.field(static=True)
+    crossings: bool = eqx.field(static=True, default=True)
 
 
 class Path(eqx.Module):
@@ -113,17 +116,22 @@ def trace(curve: Curve, arrays: tuple, setting: Setting, capacity: int) -> Path:
 
 
 def _raveler(tree):
-    """All numbers of a tree in one row, and the way back."""
+    """All numbers of a tree in one real row, and the way back."""
     leaves, structure = jax.tree.flatten(tree)
-    flat = jnp.concatenate([jnp.ravel(x).astype(float) for x in leaves])
+    # A complex leaf is two real ones.
+    split = [[x.real, x.imag] if jnp.iscomplexobj(x) else [x] for x in leaves]
+    flat = jnp.concatenate([jnp.ravel(x).astype(float) for part in split for x in part])
 
     def restore(row):
-        parts, at = [], 0
-        for leaf in leaves:
-            part = row[at : at + leaf.size].reshape(leaf.shape).astype(leaf.dtype)
-            parts.append(part)
-            at += leaf.size
-        return jax.tree.unflatten(structure, parts)
+        whole, at = [], 0
+        for leaf, part in zip(leaves, split, strict=True):
+            pieces = []
+            for _ in part:
+                pieces.append(row[at : at + leaf.size].reshape(leaf.shape))
+                at += leaf.size
+            value = jax.lax.complex(*pieces) if len(pieces) == 2 else pieces[0]
+            whole.append(value.astype(leaf.dtype))
+        return jax.tree.unflatten(structure, whole)
 
     return flat, restore
 
@@ -297,11 +305,14 @@ class _Space:
             tangent = tuple(x / length for x in normal)
         else:
             matrix = jnp.concatenate([jacobian, near[0][None]])
-            ends = jnp.stack([jnp.zeros(self.size).at[-1].set(1), jnp.ones(self.size)], -1)
-            found = jnp.linalg.solve(matrix, ends)
+            # Two solves: the derivative of one with two right-hand sides is a batch of
+            # products on which XLA for CPUs has aborted.
+            unit = jnp.zeros(self.size).at[-1].set(1)
+            along = jnp.linalg.solve(matrix, unit)
+            across = jnp.linalg.solve(matrix, jnp.ones(self.size))
             sign, _ = jnp.linalg.slogdet(jax.lax.stop_gradient(matrix))
-            tangent = (sign * found[:, 0] / jnp.linalg.norm(found[:, 0]),)
-            length = 1 / (1 + jnp.linalg.norm(found[:, 1]))
+            tangent = (sign * along / jnp.linalg.norm(along),)
+            length = 1 / (1 + jnp.linalg.norm(across))
         tests = ()
         if self.curve.tests is not None:
             arrays, setting = self.restore(row)
@@ -436,6 +447,7 @@ def _advance(space, capacity, lane):
     flips = [known & ((a < 0) != (b < 0)) for a, b in zip(lane.tests, tests, strict=True)]
     flips[CROSSES] = known & (sigma * lane.sigma < 0)
     flips[TURNS] &= space.curve.turns
+    flips[CROSSES] &= space.curve.crossings
     several = (flips[TURNS] | flips[CROSSES]).astype(int) + sum(
         x.astype(int) for x in flips[2:]
     ) > 1
@@ -575,13 +587,15 @@ def _refine_all(space, rows, track, noted):
         step = jnp.where(used, noted[member, event, 1], 1)
         args = rows[member], track[member, step - 1], track[member, step], kind
         place, part = jax.vmap(functools.partial(_refine, space))(*args)
-        crossing = used & (kind == CROSSES)
-        place, true = jax.lax.cond(
-            jnp.any(crossing),
-            lambda place: _cross(space, args[0], place, crossing),
-            lambda place: (place, jnp.ones(width, bool)),
-            place,
-        )
+        true = jnp.ones(width, bool)
+        if space.curve.crossings:
+            crossing = used & (kind == CROSSES)
+            place, true = jax.lax.cond(
+                jnp.any(crossing),
+                lambda place: _cross(space, args[0], place, crossing),
+                lambda place: (place, true),
+                place,
+            )
         key = jnp.where(true, step + part, jnp.inf)
         row = jnp.concatenate([place, key[:, None], kind[:, None].astype(float)], axis=1)
         return at + width, out.at[jnp.where(used, which, items)].set(row)

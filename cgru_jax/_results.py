@@ -60,6 +60,10 @@ class RESULTS(eqx.Enumeration):
         "normal form vanishes. Locate it as what it is: branch point, cusp, "
         "Bogdanov–Takens, generalised Hopf."
     )
+    merged = (
+        "Two of the listed points became one. List each collision once: the sink or the "
+        "saddle of a pair, not both."
+    )
     bound = "The branch reached a bound of the parameter."
     closed = "The branch came back to its start: it is a closed curve."
     step = (
@@ -103,7 +107,8 @@ class KINDS(eqx.Enumeration):
 
 
 class EVENTS(eqx.Enumeration):
-    """What happens to an equilibrium along a branch."""
+    """What happens to an equilibrium along a branch, or to a fold or Hopf point along a
+    curve."""
 
     none = "nothing"
     fold = "fold"
@@ -111,6 +116,10 @@ class EVENTS(eqx.Enumeration):
     branch_point = "branch point"
     period_doubling = "period doubling"
     neimark_sacker = "Neimark–Sacker bifurcation"
+    cusp = "cusp"
+    bogdanov_takens = "Bogdanov–Takens point"
+    generalised_hopf = "generalised Hopf point"
+    zero_hopf = "zero-Hopf point"
 
 
 def name(item) -> str:

@@ -428,4 +428,8 @@ def test_events_are_named():
         "branch_point",
         "period_doubling",
         "neimark_sacker",
+        "cusp",
+        "bogdanov_takens",
+        "generalised_hopf",
+        "zero_hopf",
     }

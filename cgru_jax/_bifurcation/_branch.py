@@ -5,6 +5,7 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Complex, Float, Int
 
 from .. import _arclength, _scalars
@@ -22,13 +23,14 @@ class Events(eqx.Module):
     """What happens along a branch, in order, in `e` slots of which some are used.
 
     - `kind`: `EVENTS`, shape `(e,)`; `none` in an unused slot.
-    - `points`: shape `(e, n)`; `parameters`: shape `(e,)`; NaN in an unused slot.
+    - `points`: shape `(e, n)`; `parameters`: shape `(e,)`, along a curve in two parameters
+      `(e, 2)`; NaN in an unused slot.
     - `valid`: which slots are used, shape `(e,)`.
     """
 
     kind: EVENTS
     points: Float[Array, "*batch e n"]
-    parameters: Float[Array, "*batch e"]
+    parameters: Float[Array, "..."]
     valid: Bool[Array, "*batch e"]
 
     @property
@@ -153,10 +155,11 @@ def check_bounds(verb, bounds, start):
                 f"{verb}: the {name} bound has shape {end.shape}, the parameter "
                 f"{start.shape}."
             )
-    if concrete(low) and concrete(high) and not bool(jnp.all(low < high)):
+    # NumPy: inside a transformation JAX would trace a comparison of two numbers too.
+    if concrete(low) and concrete(high) and not np.all(np.less(low, high)):
         raise ValueError(f"{verb}: bounds are empty: {low} is not below {high}.")
-    if all(map(concrete, (low, high, start))) and bool(
-        jnp.any((start < low) | (high < start))
+    if all(map(concrete, (low, high, start))) and (
+        np.any(np.less(start, low)) or np.any(np.less(high, start))
     ):
         raise ValueError(
             f"{verb}: the start {start} lies outside the bounds ({low}, {high})."

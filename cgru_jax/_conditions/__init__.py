@@ -1,11 +1,17 @@
-from ._base import AbstractCondition, locate, pose
+from ._base import AbstractCondition, as_field, hoist_field, locate, pose
 from ._bogdanov_takens import BogdanovTakens, locate_bogdanov_takens
 from ._branch_point import BranchPoint, locate_branch_point
 from ._cusp import Cusp, locate_cusp
-from ._fold import Fold, locate_fold
+from ._fold import Fold, FoldCondition, locate_fold
 from ._generalised_hopf import GeneralisedHopf, locate_generalised_hopf
-from ._hopf import Hopf, locate_hopf
-from ._linear import vanishing
+from ._hopf import (
+    Hopf,
+    HopfCondition,
+    first_lyapunov,
+    locate_hopf,
+    squared_frequency,
+)
+from ._linear import additive_compound, form, null_vectors, signed_distance, vanishing
 from ._maps import (
     NeimarkSacker,
     PeriodDoubling,
@@ -20,10 +26,17 @@ __all__ = [
     "BranchPoint",
     "Cusp",
     "Fold",
+    "FoldCondition",
     "GeneralisedHopf",
     "Hopf",
+    "HopfCondition",
     "NeimarkSacker",
     "PeriodDoubling",
+    "additive_compound",
+    "as_field",
+    "first_lyapunov",
+    "form",
+    "hoist_field",
     "is_oscillation",
     "locate",
     "locate_bogdanov_takens",
@@ -34,7 +47,10 @@ __all__ = [
     "locate_hopf",
     "locate_neimark_sacker",
     "locate_period_doubling",
+    "null_vectors",
     "pose",
+    "signed_distance",
+    "squared_frequency",
     "stability_tests",
     "vanishing",
 ]

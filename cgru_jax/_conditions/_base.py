@@ -10,9 +10,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from .. import _scalars
 from .._errors import check_x64, real_array
 from .._implicit import attach, is_singular
-from .._linalg import solve
+from .._linalg import CLOSED_FORM_SIZE, solve
 from .._program import hoist, hoist_numbers
 from .._results import RESULTS, choose
 from .._systems import AbstractSystem
@@ -81,7 +82,7 @@ def locate(condition: AbstractCondition, family: Callable, point, parameter):
             f"{condition.verb}: point has shape {point.shape}; this bifurcation needs "
             f"{condition.smallest} dimensions."
         )
-    program, arrays = hoist_numbers(field, point, parameter)
+    program, arrays = hoist_field(field, point, parameter)
     return _locate(condition, program, arrays, point, parameter)
 
 
@@ -128,6 +129,30 @@ def pose(verb, family, point, parameter, codimension):
     return field, type(found[0]), point, parameter
 
 
+def hoist_field(field, point, parameter):
+    """A field as a program of one vector, point before parameter, and its arrays."""
+    n, shape = point.shape[0], parameter.shape
+    return hoist_numbers(
+        lambda u: field(u[:n], u[n:].reshape(shape)),
+        jnp.concatenate([point, parameter.reshape(-1)]),
+    )
+
+
+def as_field(program, arrays):
+    """The field of `hoist_field` again, in scalars where it has few dimensions: it then
+    compiles in less time, and XLA for CPUs aborts on some batches of small products."""
+
+    def field(x, p):
+        small = x.shape[0] <= CLOSED_FORM_SIZE and _scalars.worthwhile(program)
+        unknown = jnp.concatenate([x, p.reshape(-1)])
+        if not small:
+            return program(arrays, unknown)
+        scalars = [unknown[i] for i in range(unknown.shape[0])]
+        return jnp.stack(_scalars.evaluate(program, arrays, scalars))
+
+    return field
+
+
 @eqx.filter_jit
 def _locate(condition, program, arrays, point, parameter):
     n, p = point.shape[0], parameter.size
@@ -137,10 +162,10 @@ def _locate(condition, program, arrays, point, parameter):
         return unknown[:n], shaped, unknown[n + p :]
 
     def equations(unknown):
-        return condition.residual(functools.partial(program, arrays), *split(unknown))
+        return condition.residual(as_field(program, arrays), *split(unknown))
 
     frozen, point, parameter = jax.lax.stop_gradient((arrays, point, parameter))
-    extra = condition.begin(functools.partial(program, frozen), point, parameter)
+    extra = condition.begin(as_field(program, frozen), point, parameter)
     guess = jnp.concatenate([point, parameter.reshape(-1), extra])
     question, constants = hoist(equations, guess)
     fixed = functools.partial(question, jax.lax.stop_gradient(constants))
@@ -153,9 +178,7 @@ def _locate(condition, program, arrays, point, parameter):
     for array in frozen:
         finite &= jnp.all(jnp.isfinite(array))
     root = attach(question, constants, root)
-    answer, refusals, remarks = condition.read(
-        functools.partial(program, arrays), *split(root)
-    )
+    answer, refusals, remarks = condition.read(as_field(program, arrays), *split(root))
     refusals = [
         (~finite, RESULTS.nonfinite),
         (~converged, RESULTS.not_converged),

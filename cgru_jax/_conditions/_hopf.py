@@ -78,31 +78,34 @@ class HopfCondition(AbstractCondition):
 
 
 def frequency(jacobian):
-    """ω of the pair on the axis, and the reasons to refuse it.
-
-    ω² is a rational function of the Jacobian where a pair has the sum zero, in closed form
-    up to three dimensions; beyond, a simple eigenvalue refined by Newton's method, whose
-    two steps carry its first three derivatives.
-    """
-    n = jacobian.shape[0]
+    """ω of the pair on the axis, and the reasons to refuse it."""
     scale = jnp.max(jnp.abs(jacobian)) ** 2
-    if n == 2:
-        square = jacobian[0, 0] * jacobian[1, 1] - jacobian[0, 1] * jacobian[1, 0]
-    elif n == 3:
-        square = sum(_minors(jacobian))
-    else:
-        frozen = jax.lax.stop_gradient(jacobian)
-        values = eigenvalues(frozen)
-        # Of all pairs with the least sum, λ itself: its partner is its negative.
-        sums = jnp.abs(values[:, None] + values[None, :])
-        sums = jnp.where(jnp.eye(n, dtype=bool), jnp.inf, sums)
-        value = values[jnp.unravel_index(jnp.argmin(sums), sums.shape)[0]]
-        square = -jnp.real(follow_eigenvalue(jacobian, value) ** 2)
+    square = squared_frequency(jacobian)
     refusals = [
         (square < -1e-8 * scale, RESULTS.wrong_kind),
         (~(square > 1e-8 * scale), RESULTS.degenerate),
     ]
     return jnp.sqrt(jnp.where(square > 0, square, 1)), refusals
+
+
+def squared_frequency(jacobian):
+    """ω² where two eigenvalues have the sum zero; negative where they are real.
+
+    It is a rational function of the Jacobian there, in closed form up to three dimensions;
+    beyond, from a simple eigenvalue refined by Newton's method, whose two steps carry its
+    first three derivatives.
+    """
+    n = jacobian.shape[0]
+    if n == 2:
+        return jacobian[0, 0] * jacobian[1, 1] - jacobian[0, 1] * jacobian[1, 0]
+    if n == 3:
+        return sum(_minors(jacobian))
+    values = eigenvalues(jax.lax.stop_gradient(jacobian))
+    # Of all pairs with the least sum, λ itself: its partner is its negative.
+    sums = jnp.abs(values[:, None] + values[None, :])
+    sums = jnp.where(jnp.eye(n, dtype=bool), jnp.inf, sums)
+    value = values[jnp.unravel_index(jnp.argmin(sums), sums.shape)[0]]
+    return -jnp.real(follow_eigenvalue(jacobian, value) ** 2)
 
 
 def _minors(a):
