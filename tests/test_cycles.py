@@ -261,3 +261,75 @@ def test_backwards_and_on_a_coarse_mesh():
     assert name(coarse.result) == "coarse"
     assert name(coarse.kind) == "unknown"
     np.testing.assert_allclose(coarse.period, 11.612230668, rtol=1e-3)
+
+
+def bautin(p2):
+    """In polar coordinates about CENTRE: r' = r ((p₁ − 2) + (p₂ + 3) r² − r⁴), φ' = 1."""
+
+    def family(p1):
+        def field(h):
+            x, y = h - CENTRE
+            r2 = x * x + y * y
+            grow = (p1 - 2) + (p2 + 3) * r2 - r2 * r2
+            return jnp.stack([grow * x - y, grow * y + x])
+
+        return cgru.Flow(field)
+
+    return family
+
+
+@pytest.fixture(scope="module")
+def outer():
+    return cgru.find_cycle(bautin(-2.0)(1.8), at(1.2, 0.0), 6.0)
+
+
+@pytest.mark.slow
+def test_a_fold_of_cycles_and_how_it_moves(outer):
+    # p₁ = 2 − (p₂ + 3)²/4 at r² = (p₂ + 3)/2.
+    def place(p2):
+        fold = cgru.locate_cycle_fold(bautin(p2), outer, 1.8)
+        return fold.parameter, fold
+
+    value, slope, fold = jax.jvp(place, (-2.0,), (1.0,), has_aux=True)
+    assert name(fold.result) == "successful"
+    np.testing.assert_allclose(value, 1.75, **EXACT)
+    np.testing.assert_allclose(slope, -0.5, rtol=1e-8)
+    np.testing.assert_allclose(fold.period, 2 * np.pi, **EXACT)
+    np.testing.assert_allclose(fold.high - CENTRE, np.sqrt(0.5), **EXACT)
+
+
+@pytest.mark.slow
+def test_a_branch_of_cycles_round_its_fold_to_its_birth(outer):
+    branch = cgru.trace_cycles(
+        bautin(-2.0), outer, 1.8, bounds=(1.5, 2.2), direction=-1, intervals=16
+    )
+    # Born at p₁ = 2, unstable; what is left of the length is 1 % of the start's.
+    assert name(branch.result) == "shrunk"
+    p, cycles = branch.parameters[branch.valid], branch.cycles
+    r = cycles.high[branch.valid, 0] - CENTRE[0]
+    np.testing.assert_allclose((p - 2) + r**2 - r**4, 0, atol=1e-10)
+    assert abs(p[-1] - 2) < 1e-3  # r²
+    logs = (cycles.exponents[:, 1] * cycles.period)[branch.valid]
+    np.testing.assert_allclose(logs, 2 * np.pi * (2 * r**2 - 4 * r**4), atol=1e-9)
+    np.testing.assert_array_equal(branch.unstable[branch.valid], r < np.sqrt(0.5))
+    # One event on the way, the fold.
+    assert names(cgru.EVENTS, branch.events.kind)[:2] == ["fold", "none"]
+    np.testing.assert_allclose(branch.events.parameters[0], 1.75, **EXACT)
+    np.testing.assert_allclose(branch.at_events.period[0], 2 * np.pi, **EXACT)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (dict(bounds=(2.0, 3.0)), "outside the bounds"),
+        (dict(bounds=(2.0, 1.0)), "empty"),
+        (dict(intervals=15), "even"),
+        (dict(longest=1.0), "has period"),
+        (dict(family=lambda p: cgru.Map(bautin(-2.0)(p).field)), "not a Flow"),
+    ],
+)
+def test_what_does_not_fit_a_branch_is_named(change, message):
+    cycle = cgru.find_cycle(ring(0.5, 1.0, -1.0), at(0.5, 0.1), 6.0)
+    given = dict(family=bautin(-2.0), cycle=cycle, parameter=1.8, bounds=(1.5, 2.2))
+    with pytest.raises(ValueError, match=message):
+        cgru.trace_cycles(**(given | change))

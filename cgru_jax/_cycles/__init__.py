@@ -1,4 +1,13 @@
 from ._base import Cycle
+from ._branch import CycleBranch, trace_cycles
 from ._find import find_cycle
+from ._fold import CycleFold, locate_cycle_fold
 
-__all__ = ["Cycle", "find_cycle"]
+__all__ = [
+    "Cycle",
+    "CycleBranch",
+    "CycleFold",
+    "find_cycle",
+    "locate_cycle_fold",
+    "trace_cycles",
+]

@@ -7,8 +7,8 @@ from jaxtyping import Array, Complex, Float
 
 from .._linalg import eigenvalues
 from .._results import KINDS, RESULTS, choose
-from ._collocation import average, coefficients, derivatives, interpolate
-from ._cyclic import Factors
+from ._collocation import average, coefficients, defects, derivatives, interpolate
+from ._cyclic import Factors, factor
 
 # A stability verdict is refused where the trivial multiplier is this far from one.
 TRIVIAL = 1e-4
@@ -47,9 +47,29 @@ class Cycle(eqx.Module):
     result: RESULTS
 
 
-def read(field, points, steps, factors: Factors, result: RESULTS) -> Cycle:
-    """The cycle through these points; `factors` belong to its equations."""
+def chain(field, parts, anchor, flow):
+    """The equations of points and period on a frozen mesh of these parts of the period; the
+    first point stays in the plane across `flow` at `anchor`."""
+
+    def equations(unknown):
+        points = unknown[:-1].reshape(-1, anchor.shape[0])
+        lack = defects(field, points, unknown[-1] * parts)
+        return jnp.append(lack.ravel(), (points[0] - anchor) @ flow)
+
+    return equations
+
+
+def factors_at(field, points, steps) -> Factors:
+    """The eliminated equations of a cycle through these points."""
     period = jnp.sum(steps)
+    equations = chain(field, steps / period, points[0], field(points[0]))
+    return factor(equations, jnp.append(points.ravel(), period), points.shape[1])
+
+
+def read(field, points, steps, result: RESULTS) -> Cycle:
+    """The cycle through these points, which solve its equations."""
+    period = jnp.sum(steps)
+    factors = factors_at(field, points, steps)
     towers = jax.vmap(lambda x: derivatives(field, x))(points)
     pieces = coefficients(points, towers, steps)
     low, high = extremes(pieces, points, towers[:, 0])
@@ -141,7 +161,7 @@ def floquet(field, pieces, steps, factors, start):
     # Liouville: the sum of all logarithms, however small the multipliers are.
     total = average(trace, pieces, steps)
     if n == 2:
-        logs, turns = jnp.stack([0 * total, total]), jnp.zeros(2)
+        logs, turns = jnp.stack([jnp.zeros(()), total]), jnp.zeros(2)
         return logs, turns
     values = eigenvalues(return_map(factors, field(start)))
     order = jnp.argsort(-jnp.abs(jax.lax.stop_gradient(values)))

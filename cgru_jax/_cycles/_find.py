@@ -13,11 +13,10 @@ from .._program import hoist, hoist_numbers
 from .._results import KINDS, RESULTS, choose
 from .._steps import follow_adaptive
 from .._systems import AbstractSystem, Flow, Map
-from ._base import Cycle, at_times, read
+from ._base import Cycle, at_times, chain, read
 from ._collocation import (
     DERIVATIVES,
     coefficients,
-    defects,
     derivatives,
 )
 from ._cyclic import Chain, factor, solve
@@ -140,23 +139,13 @@ def settle(program, arrays, points, steps, result) -> Cycle:
     parts = jnp.where(good, steps / jnp.sum(steps), 1 / count)
     anchor = points[0]
     flow = jax.lax.stop_gradient(program(arrays, anchor))
-
-    def equations(unknown):
-        x, period = unknown[:-1].reshape(count, n), unknown[-1]
-        rest = defects(functools.partial(program, arrays), x, period * parts)
-        return jnp.append(rest.ravel(), (x[0] - anchor) @ flow)
+    field = functools.partial(program, arrays)
 
     unknown = jnp.append(points.ravel(), period)
-    question, constants = hoist(equations, unknown)
+    question, constants = hoist(chain(field, parts, anchor, flow), unknown)
     unknown = attach(question, constants, unknown, good, Chain(n))
-    factors = factor(lambda u: question(constants, u), unknown, n)
-    cycle = read(
-        functools.partial(program, arrays),
-        unknown[:-1].reshape(count, n),
-        unknown[-1] * parts,
-        factors,
-        result,
-    )
+    points, steps = unknown[:-1].reshape(count, n), unknown[-1] * parts
+    cycle = read(field, points, steps, result)
     good &= cycle.result != RESULTS.multiple
     kind = choose(KINDS, cycle.kind, (~good, KINDS.unknown))
     numbers, rest = eqx.partition(cycle, eqx.is_inexact_array)
@@ -246,14 +235,8 @@ def _close(field, points, steps):
 
     def newton(points, steps):
         period = jnp.sum(steps)
-        parts = steps / period
-        anchor, flow = points[0], field(points[0])
-
-        def equations(u):
-            x = u[:-1].reshape(count, n)
-            rest = defects(field, x, u[-1] * period * parts)
-            return jnp.append(rest.ravel(), (x[0] - anchor) @ flow)
-
+        frozen = chain(field, steps / period, points[0], field(points[0]))
+        equations = lambda u: frozen(u.at[-1].multiply(period))
         # The unit of time is the period, so that no step can be long in it.
         unknown = jnp.append(points.ravel(), 1.0)
         move = solve(factor(equations, unknown, n), equations(unknown))
