@@ -72,7 +72,7 @@ def test_a_batch_keeps_failures_to_their_members():
     found = eqx.filter_jit(eqx.filter_vmap(lambda c: nearest(c, [[0.9]])))(cells)
     wanted = ["successful", "not_converged", "nonfinite"]
     for i, result in enumerate(wanted):
-        assert bool(found.result[i] == getattr(cgru.RESULTS, result))
+        assert bool((found.result == getattr(cgru.RESULTS, result))[i])
     np.testing.assert_allclose(found.distance[0], 0.1 - fold(GAIN)[1], **ROUND_OFF)
     assert np.isnan(found.distance[1:]).all()
     assert np.isnan(found.cell.b_h[1:]).all()

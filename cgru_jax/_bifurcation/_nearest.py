@@ -50,7 +50,11 @@ class Nearest(eqx.Module):
 
 
 def nearest_bifurcation(
-    cell: Callable, points: ArrayLike | list, *, free: Sequence[str], kind: str = "fold"
+    cell: eqx.Module | Callable,
+    points: ArrayLike | list,
+    *,
+    free: Sequence[str],
+    kind: str = "fold",
 ) -> Nearest:
     r"""The least change of a cell that brings its equilibria to a bifurcation.
 
