@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ._cells import AbstractCell as AbstractCell
     from ._cells import ResetAfterGRU as ResetAfterGRU
     from ._cells import gru as gru
+    from ._certify import prove_root as prove_root
     from ._conditions import BogdanovTakens as BogdanovTakens
     from ._conditions import BranchPoint as BranchPoint
     from ._conditions import Cusp as Cusp
@@ -95,6 +96,7 @@ _HOMES = {
     "LSTM": "_cells",
     "ResetAfterGRU": "_cells",
     "gru": "_cells",
+    "prove_root": "_certify",
     "BogdanovTakens": "_conditions",
     "BranchPoint": "_conditions",
     "Cusp": "_conditions",
