@@ -3,6 +3,7 @@
 from ._diagram import diagram
 from ._line import flow_line
 from ._marks import legend, mark
+from ._plane import plane
 from ._portrait import phase_portrait, speed_bar
 from ._series import time_series
 
@@ -12,6 +13,7 @@ __all__ = [
     "legend",
     "mark",
     "phase_portrait",
+    "plane",
     "speed_bar",
     "time_series",
 ]
