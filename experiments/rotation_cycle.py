@@ -45,16 +45,12 @@ def main(out: Path, size: str = "default") -> dict:
     ]
     cycles = jax.tree.map(lambda *x: jnp.stack(x), *cycles)
     error = np.max(np.abs(np.asarray(cycles.period) / periods - 1))
-    end, limit = map(float, end_of_the_cycle())
-    hopf = float(np.arccos(2 / 3))
-    branches = None if size == "quick" else both_ways()
 
     numbers = {
         "angles": angles,
         "periods": cycles.period,
         "logarithms": cycles.exponents[:, 1] * cycles.period,
         "trivial_errors": cycles.trivial_error,
-        "end": {"theta": end, "limit": limit},
         "claims": [
             {
                 "claim": "a cycle below the Hopf bifurcation, slower as θ decreases",
@@ -83,7 +79,9 @@ def main(out: Path, size: str = "default") -> dict:
             }
         ],
     }
-    if branches is not None:
+    if size != "quick":
+        branches, hopf = both_ways(), float(np.arccos(2 / 3))
+        end, limit = map(float, end_of_the_cycle())
         more = follow_up(*branches, hopf, end, limit)
         for key in ("claims", "figures"):
             numbers[key] += more.pop(key)
@@ -160,7 +158,7 @@ def follow_up(down, up, hopf, end, limit):
     return {
         "branch": {"down": slow, "up": born},
         "birth": {"theta": birth, "exact": hopf, "period": lap},
-        "limit": {"found": found, "normal_forms": limit},
+        "end": {"theta": end, "limit": found, "normal_forms": limit},
         "tables": [
             {
                 "title": "The end of the cycle",
