@@ -18,6 +18,7 @@ def repair():
     spec = importlib.util.spec_from_file_location("atlas_repair", FILE)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    module.QUICK = ("vi", "xx")  # two that need a repair
     return module
 
 
