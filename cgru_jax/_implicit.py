@@ -67,10 +67,10 @@ def _rooted_jvp(program, linear, primals, tangents):
     _, drift = jax.jvp(lambda a: program(a, root), (arrays,), (moved,))
     solver, singular = linear(lambda x: program(arrays, x), root, valid)
     step = solver(-jnp.where(valid, drift, 0))
-    return root, _undefined_where(valid & singular, step)
+    return root, undefined_where(valid & singular, step)
 
 
-def _undefined_where(condition, tangent):
+def undefined_where(condition, tangent):
     """NaN for a nonzero tangent under `condition`; a zero one stays zero.
 
     As a linear map it does the same to cotangents, so a loss that does not look at a

@@ -10,6 +10,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+import mpmath
 import numpy as np
 import pytest
 from jaxtyping import TypeCheckError
@@ -605,3 +606,58 @@ def test_every_undecided_box_is_in_a_group():
         assert hulls[:, :2].min() > -0.8
         near = np.all((hulls[:, :2] <= [0.3, 0.1]) & (hulls[:, 2:] >= [0.3, 0.1]), axis=1)
         assert near.any()
+
+
+def test_a_steep_positive_factor_does_not_keep_the_point_from_its_zero():
+    # z varies by e^40 over the box; the zero is that of h = tanh(h/4 − 1/5), whatever z is.
+    cell = cgru.gru([[0.5]], b_h=-0.2, U_z=40.0)
+    found = cgru.enumerate_equilibria(cgru.Flow(cell), box=(-1.0, 1.0))
+    with mpmath.workdps(30):
+        exact = mpmath.findroot(lambda h: h - mpmath.tanh(h / 4 - mpmath.mpf(0.2)), -0.25)
+    assert found.complete
+    assert int(found.count) == 1
+    np.testing.assert_allclose(found.points[0, 0], float(exact), rtol=1e-14)
+
+
+def test_a_power_that_vanishes_hides_no_zero():
+    # |x|^1.5 (x − 1/2) vanishes at 0 and at 1/2; at 0 it has no second derivative.
+    box = (jnp.array([-1.0]), jnp.array([1.0]))
+    field = lambda x: jnp.abs(x) ** 1.5 * (x - 0.5)
+    found = cgru.enumerate_equilibria(cgru.Flow(field), box=box)
+    assert not found.complete or int(found.count) == 2
+
+
+def test_three_equilibria_close_together_beside_a_unit_that_does_not_care():
+    # h₁ has 0 and two more within ±sqrt(3 d / 2), h₂ only 0: one flagged cluster, or three.
+    def cell(d):
+        return cgru.gru(jnp.diag(jnp.stack([2 + d, 0.5])))
+
+    gaps = 10.0 ** -np.arange(3, 14)
+    found = eqx.filter_jit(
+        eqx.filter_vmap(lambda d: cgru.enumerate_equilibria(cgru.Flow(cell(d))))
+    )(jnp.asarray(gaps))
+    complete = np.asarray(found.complete)
+    clusters = np.asarray(jnp.nansum(found.multiplicity, axis=1))
+    assert complete[gaps >= 1e-6].all()
+    np.testing.assert_array_equal(clusters[complete], 3)
+    np.testing.assert_array_equal(np.asarray(found.index_sum)[complete], 1)
+
+
+def test_a_whole_number_quotient_is_refused():
+    box = (jnp.array([-0.12]), jnp.array([0.12]))
+    half = lambda x: x - 0.1 * jax.lax.div(jnp.array([3]), jnp.array([2]))
+    with pytest.raises(ValueError, match="'div' of whole numbers"):
+        cgru.enumerate_equilibria(cgru.Flow(half), box=box)
+
+
+def test_equal_eigenvalues_spoil_no_gradient_but_their_own():
+    # (a x − x³, −2a y): at x = 0 the eigenvalues a and −2a, at x = ±√a twice −2a.
+    box = (jnp.array([-2.0, -1.0]), jnp.array([2.1, 1.1]))
+
+    def eigenvalue(a, slot):
+        field = lambda s: jnp.stack([a * s[0] - s[0] ** 3, -2 * a * s[1]])
+        found = cgru.enumerate_equilibria(cgru.Flow(field), box=box, capacity=4)
+        return jnp.max(found.eigenvalues[slot].real)
+
+    slopes = jax.jit(jax.vmap(jax.grad(eigenvalue), in_axes=(None, 0)))(1.0, jnp.arange(3))
+    np.testing.assert_allclose(slopes, [np.nan, 1.0, np.nan], rtol=1e-12)

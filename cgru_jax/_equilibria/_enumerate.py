@@ -5,10 +5,11 @@ import functools
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from .._cells import AbstractCell
 from .._errors import check_x64, concrete, real_array
-from .._implicit import attach
+from .._implicit import attach, undefined_where
 from .._linalg import eigenvalues
 from .._program import hoist
 from .._results import RESULTS, choose
@@ -51,7 +52,7 @@ def enumerate_equilibria(
     coordinates, whatever the batch. `complete` says that there are no others in the box.
     `index` is proved too. Points and eigenvalues carry
     derivatives of every order with respect to everything that `system` holds or its field
-    closes over.
+    closes over; equal eigenvalues have none.
 
     Where equilibria meet, bisection cannot separate them. Such a cluster is one row: its
     index is proved, and so is that the point is exactly degenerate for an equation that
@@ -127,7 +128,8 @@ def _question(system, box):
             f"both must have the shape {what} of the state."
         )
     low, high = (jnp.broadcast_to(x, shape).astype(float) for x in (low, high))
-    if concrete(low) and concrete(high) and not bool(jnp.all(low < high)):
+    # NumPy: inside a transformation JAX would trace a comparison of two numbers too.
+    if concrete(low) and concrete(high) and not np.all(np.less(low, high)):
         raise ValueError(
             f"enumerate_equilibria: box is empty: low {low} must be below high {high} in "
             "every coordinate."
@@ -183,11 +185,21 @@ def _spectrum(question, arrays, root, values, used):
 def _spectrum_jvp(question, primals, tangents):
     arrays, root, values, used = primals
 
+    # Where two of them are equal they have no derivative, and the rule for the square root
+    # between them would spoil those of the other slots on the way back.
+    gaps = jnp.abs(values[:, None] - values[None, :]) + jnp.where(
+        jnp.eye(len(values)), jnp.inf, 0
+    )
+    double = used & jnp.any(gaps <= 4 * jnp.finfo(root.dtype).eps * jnp.abs(values))
+    apart = jnp.diag(jnp.arange(1.0, len(values) + 1))
+
     def compute(arrays, root):
         point = question.lift(arrays)(root)
-        spectrum = eigenvalues(jax.jacfwd(question.increment(arrays))(point))
-        # The square root in the spectrum of an unused slot may have no derivative.
-        return jnp.where(used, spectrum, 0)
+        jacobian = jax.jacfwd(question.increment(arrays))(point)
+        spectrum = eigenvalues(jnp.where(used & ~double, jacobian, apart))
+        # Equal ones: their mean, which has a derivative, to be made NaN below.
+        return jnp.where(double, jnp.trace(jacobian) / len(values), spectrum)
 
     _, moved = jax.jvp(compute, (arrays, root), tangents[:2])
-    return _spectrum(question, arrays, root, values, used), moved
+    known = _spectrum(question, arrays, root, values, used)
+    return known, undefined_where(double, moved)

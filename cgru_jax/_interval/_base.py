@@ -18,15 +18,16 @@ ROUNDING = 1.5 * EPS
 TINY = 2.3e-308  # just above the smallest normal number: what a flush to zero can hide
 
 # Largest relative error of XLA's elementary functions, in units of EPS. Measured against
-# mpmath: tanh 3.5, logistic 1.1, exp 1.0, expm1 2.1, log 0.5, log1p 1.2, sqrt 0.5, sin and
-# cos 0.5. `tests/test_interval.py` measures again on the backend that it runs on.
+# mpmath: tanh 3.5, logistic 1.1, exp 1.0, expm1 2.1, log 0.5, log1p 120 (near −0.41),
+# sqrt 0.5, sin and cos 0.5. `tests/test_interval.py` measures again on the backend that
+# it runs on.
 ERRORS = {
     "tanh": 8.0,
     "logistic": 4.0,
     "exp": 4.0,
     "expm1": 6.0,
     "log": 4.0,
-    "log1p": 4.0,
+    "log1p": 256.0,
     "sqrt": 2.0,
     "sin": 4.0,
     "cos": 4.0,

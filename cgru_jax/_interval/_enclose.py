@@ -132,6 +132,8 @@ def _elementwise(equation, scalars, radii):
     name = equation.primitive.name
     if name in UNARY:
         return UNARY[name](*scalars)
+    if name == "div" and not jnp.issubdtype(equation.outvars[0].aval.dtype, jnp.floating):
+        raise _unsupported(name, "of whole numbers")
     if name in BINARY:
         return BINARY[name](*scalars)
     if name == "integer_pow":
@@ -174,8 +176,9 @@ def _pow(a, b):
             return nodes.power(a, int(b.centre))
         if b.centre == 0.5:
             return nodes.sqrt(a)
-    # Defined for a positive base only, like the power itself.
-    return nodes.exp(nodes.multiply(b, nodes.log(a)))
+    # Defined for a base ≥ 0 only, like the power itself, and zero where that is.
+    value = nodes.exp(nodes.multiply(b, nodes.log(a)))
+    return value if a.positive else value.perhaps_zero()
 
 
 def _convert(equation, a, radii):

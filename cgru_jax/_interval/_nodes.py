@@ -1,5 +1,6 @@
 """One real number of a program as a function of a box: range, centre and gradient."""
 
+import copy
 import functools
 
 import jax
@@ -59,6 +60,12 @@ class Node:
         )
         node = Node(self.radii, centre, error, gradient, lambda: range_, origin=self.origin)
         node.positive, node.nonnegative = self.positive, self.nonnegative
+        return node
+
+    def perhaps_zero(self):
+        """The same node, of which it is only known that it is not negative."""
+        node = copy.copy(self.stored())
+        node.positive, node.nonnegative = False, True
         return node
 
     @property
