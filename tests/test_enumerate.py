@@ -1,7 +1,9 @@
 """Every equilibrium, each once, or a word about it."""
 
+import contextlib
 import functools
 import itertools
+import os
 import subprocess
 import sys
 import time
@@ -554,7 +556,6 @@ def test_the_loop_costs_no_more_than_three_box_tests_a_box():
     report = eqx.filter_jit(eqx.filter_vmap(lambda c: search_report(cgru.Flow(c))))
     boxes = int(jnp.sum(report(cells).boxes))
     assert boxes / 4_000 < 33
-    loop = least_time(lambda: report(cells)) / boxes
 
     first = member(cells, 0)
     program, arrays = hoist(first.reduced, jnp.zeros(2))
@@ -583,17 +584,39 @@ def test_the_loop_costs_no_more_than_three_box_tests_a_box():
 
     middle = jr.uniform(jr.key(1), (2, lanes), minval=-0.8, maxval=0.8)
     radius = jnp.full((2, lanes), 0.1)
-    alone = least_time(lambda: test_alone(middle, radius)) / (lanes * passes)
-    assert loop < 3 * alone
+    loop, alone = least_times(lambda: report(cells), lambda: test_alone(middle, radius))
+    assert loop / boxes < 3 * alone / (lanes * passes)
 
 
-def least_time(work):
+def least_times(*works):
+    """CPU-seconds of each, the least of nine, in turns: a busy machine is fast at times."""
     times = []
-    for _ in range(4):
-        begin = time.process_time()
-        jax.block_until_ready(work())
-        times.append(time.process_time() - begin)
-    return min(times[1:])
+    with on_one_core():
+        for _ in range(10):
+            row = []
+            for work in works:
+                begin = time.process_time()
+                jax.block_until_ready(work())
+                row.append(time.process_time() - begin)
+            times.append(row)
+    return np.min(times[1:], axis=0)
+
+
+@contextlib.contextmanager
+def on_one_core():
+    """Threads that wait for each other on several cores would count as work."""
+    before = os.sched_getaffinity(0)
+
+    def keep_to(cores):
+        for thread in os.listdir("/proc/self/task"):
+            with contextlib.suppress(ProcessLookupError):
+                os.sched_setaffinity(int(thread), cores)
+
+    keep_to({min(before)})
+    try:
+        yield
+    finally:
+        keep_to(before)
 
 
 def test_every_undecided_box_is_in_a_group():
@@ -638,7 +661,7 @@ def test_three_equilibria_close_together_beside_a_unit_that_does_not_care():
     )(jnp.asarray(gaps))
     complete = np.asarray(found.complete)
     clusters = np.asarray(jnp.nansum(found.multiplicity, axis=1))
-    assert complete[gaps >= 1e-6].all()
+    assert complete[gaps >= 1e-11].all()
     np.testing.assert_array_equal(clusters[complete], 3)
     np.testing.assert_array_equal(np.asarray(found.index_sum)[complete], 1)
 

@@ -20,8 +20,7 @@ from ._worklist import Found
 
 NEWTON = 6  # steps from a quarter of the proved box: quadratic convergence needs four
 PROOFS = 10  # attempts at a radius in which the refined zero is the only one
-# Relative to the box: how near a zero must be known; how far off it is refined further.
-CLOSE, FAR = 1e-8, 1e-12
+FAR = 1e-12  # of the size of the box, from where a zero is refined further
 FACTS = 7  # numbers in a row between the root and the eigenvalues (`_row`)
 
 
@@ -209,10 +208,10 @@ def _refine(question, reading, arrays, constants, lowest, highest):
         near = jnp.max(jnp.abs(centre - point) + spread) * (1 + 1e-9)
         # Whatever Newton's method did: it is the zero of the box that is asked about.
         held = jnp.all((centre - spread >= lowest) & (centre + spread <= highest))
-        unique = v.unique & held & (near <= CLOSE * scale)
         # The enclosure sees no positive factors of the equation, which may have kept
         # Newton's method from arriving: its own step is then the better one.
-        far = move > FAR * scale
+        far = move > jnp.maximum(FAR * scale, jnp.max(spread))
+        unique = v.unique & held & ~far
         point = jnp.where(~unique & far, jnp.clip(centre, lowest, highest), point)
         wider = jnp.where(far, FAR * scale, 3 * near)
         radius = jnp.where(unique, radius, wider)

@@ -304,7 +304,9 @@ def _file(found, refine, parameters, low, high, capacity, box, owner, code):
     """Refine zeros and enter those that are new; what stays unproved becomes undecided."""
     n = low.shape[1]
     lane = jnp.arange(len(owner))
-    (rows,) = jax.vmap(refine)(parameters[owner], box[:, :n], box[:, n:])
+    # A box that holds no zero would be the one that the others wait for.
+    held = jnp.where((code == _ZERO)[:, None], box, jnp.nan)
+    (rows,) = jax.vmap(refine)(parameters[owner], held[:, :n], held[:, n:])
     point, alone, near = rows[:, :n], rows[:, n], rows[:, n + 1]
     proved = jnp.isfinite(near)
     inside = jnp.all(
@@ -325,8 +327,8 @@ def _file(found, refine, parameters, low, high, capacity, box, owner, code):
         distinct = apart > near[:, None] + their_near
         return jnp.any(same & there, axis=1), jnp.any(~same & ~distinct & there, axis=1)
 
-    held = found.rows[owner, :, : n + 2]
-    known, unclear = compare(held, jnp.arange(capacity) < found.count[owner][:, None])
+    filed = found.rows[owner, :, : n + 2]
+    known, unclear = compare(filed, jnp.arange(capacity) < found.count[owner][:, None])
     earlier = (owner[:, None] == owner) & (lane[:, None] > lane)
     repeated, muddled = compare(rows[None, :, : n + 2], earlier & zero)
     unclear |= muddled
