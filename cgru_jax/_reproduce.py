@@ -82,7 +82,7 @@ def run_experiment(experiment: Experiment, out: Path, size: str) -> dict:
         folder.mkdir(parents=True, exist_ok=True)
         # Numbers of an earlier run must not stand for one that fails now.
         (folder / "numbers.json").unlink(missing_ok=True)
-        numbers = json.loads(io.to_json(_load(experiment).main(folder, size)))
+        numbers = json.loads(io.to_json(load(experiment).main(folder, size)))
         io.write_json(folder / "numbers.json", numbers)
         record |= _shown(numbers, folder)
     except (Exception, SystemExit) as error:
@@ -114,7 +114,8 @@ def _title(path: Path) -> str:
     return text.splitlines()[0] if text else path.stem
 
 
-def _load(experiment: Experiment):
+def load(experiment: Experiment):
+    """The module of an experiment, loaded anew."""
     name = f"cgru_experiment_{experiment.name}"
     spec = importlib.util.spec_from_file_location(name, experiment.path)
     module = importlib.util.module_from_spec(spec)

@@ -1,9 +1,12 @@
-"""Systems with known equilibria, all moved away from zero."""
+"""Systems with known equilibria, all moved away from zero; the experiments by name."""
+
+from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
 
 import cgru_jax as cgru
+from cgru_jax import _reproduce
 
 
 def cubic(x):
@@ -50,3 +53,9 @@ DEGENERATE_ORIGIN = {
 def shifted(field, by):
     """The same field with its origin moved to `by`."""
     return lambda x: field(x - jnp.asarray(by))
+
+
+def experiment(name):
+    """The module of an experiment, as `reproduce` loads it."""
+    folder = Path(__file__).parents[1] / "experiments"
+    return _reproduce.load(_reproduce.find_experiments(folder, [name])[0])

@@ -1,13 +1,13 @@
 """The paper's tables: what they print, and what theorems say about it."""
 
 import dataclasses
-import importlib.util
-from pathlib import Path
 
 import jax.numpy as jnp
 import pytest
 
 import cgru_jax as cgru
+
+from . import problems
 
 CASES = [name for name in cgru.ATLAS if cgru.ATLAS[name].figure.startswith("9")]
 
@@ -87,11 +87,7 @@ def test_nobody_can_change_the_paper():
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
-    path = Path(__file__).parents[1] / "experiments" / "atlas.py"
-    spec = importlib.util.spec_from_file_location("atlas", path)
-    experiment = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(experiment)
-    return experiment.main(tmp_path_factory.mktemp("atlas"), "quick")
+    return problems.experiment("atlas").main(tmp_path_factory.mktemp("atlas"), "quick")
 
 
 def test_equilibria_of_every_row_obey_poincare_hopf(report):

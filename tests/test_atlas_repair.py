@@ -1,8 +1,6 @@
 """The repair of the atlas, small, against SciPy's minimisation under constraints."""
 
-import importlib.util
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,14 +8,12 @@ import scipy.optimize
 
 import cgru_jax as cgru
 
-FILE = Path(__file__).parents[1] / "experiments" / "atlas_repair.py"
+from . import problems
 
 
 @pytest.fixture(scope="module")
 def repair():
-    spec = importlib.util.spec_from_file_location("atlas_repair", FILE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = problems.experiment("atlas_repair")
     module.QUICK = ("vi", "xx")  # two that need a repair
     return module
 

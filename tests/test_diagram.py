@@ -1,8 +1,5 @@
 """All branches of a family, counted against theorems and closed forms."""
 
-import importlib.util
-from pathlib import Path
-
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -11,6 +8,8 @@ from matplotlib.figure import Figure
 import cgru_jax as cgru
 from cgru_jax import EVENTS, plot
 from cgru_jax._results import name
+
+from . import problems
 
 
 @pytest.fixture(scope="module")
@@ -62,11 +61,7 @@ def test_stable_is_drawn_solid_and_unstable_dashed(rotation):
 
 @pytest.mark.slow  # compiles three verbs for two families
 def test_the_experiment_finds_what_is_known(tmp_path):
-    path = Path(__file__).parents[1] / "experiments" / "branches.py"
-    spec = importlib.util.spec_from_file_location("branches", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    numbers = module.main(tmp_path, "quick")
+    numbers = problems.experiment("branches").main(tmp_path, "quick")
     assert {claim["agrees"] for claim in numbers["claims"]} == {True, None}
     for figure in numbers["figures"]:
         assert (tmp_path / figure["file"]).stat().st_size > 10_000

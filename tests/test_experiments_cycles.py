@@ -1,20 +1,14 @@
 """The experiments on the rotation's cycle and on maps and flows, small."""
 
-import importlib.util
-from pathlib import Path
-
 import pytest
 
-FOLDER = Path(__file__).parents[1] / "experiments"
+from . import problems
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["rotation_cycle", "map_to_flow"])
 def test_every_claim_holds_and_every_figure_is_there(name, tmp_path):
-    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    numbers = module.main(tmp_path, "quick")
+    numbers = problems.experiment(name).main(tmp_path, "quick")
     assert [claim["claim"] for claim in numbers["claims"] if not claim["agrees"]] == []
     for figure in numbers["figures"]:
         assert (tmp_path / figure["file"]).stat().st_size > 10_000

@@ -1,23 +1,15 @@
 """The experiments on cycles, inputs, noise, slow points and gates, small."""
 
-import importlib.util
 import json
-from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.integrate
 
-FOLDER = Path(__file__).parents[1] / "experiments"
+from . import problems
+
 NAMES = ["slow_cycle", "input_pulses", "noise", "slow_point", "update_gate"]
-
-
-def load(name):
-    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +20,7 @@ def done(tmp_path_factory):
     def run(name):
         if name not in cache:
             out = tmp_path_factory.mktemp(name)
-            cache[name] = load(name).main(out, "quick"), out
+            cache[name] = problems.experiment(name).main(out, "quick"), out
         return cache[name]
 
     return run

@@ -1,22 +1,18 @@
 """One unit: exact counts against theorems, symmetries and high precision."""
 
-import importlib.util
 import math
-from pathlib import Path
 
 import jax.numpy as jnp
 import mpmath
 import numpy as np
 import pytest
 
+from . import problems
+
 
 @pytest.fixture(scope="session")
 def one_unit():
-    path = Path(__file__).parents[1] / "experiments" / "one_unit.py"
-    spec = importlib.util.spec_from_file_location("one_unit", path)
-    experiment = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(experiment)
-    return experiment
+    return problems.experiment("one_unit")
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """Pictures: what is drawn is what the mathematics says is there."""
 
-import importlib.util
 import math
 from pathlib import Path
 
@@ -14,6 +13,8 @@ from matplotlib.figure import Figure
 import cgru_jax as cgru
 from cgru_jax import plot
 from cgru_jax.plot import _portrait
+
+from . import problems
 
 ROOT = Path(__file__).parents[1]
 
@@ -192,11 +193,7 @@ def test_no_picture_needs_a_window():
 
 @pytest.mark.slow
 def test_the_figures_of_the_paper_are_drawn_with_what_their_captions_say(tmp_path):
-    path = ROOT / "experiments" / "portraits.py"
-    spec = importlib.util.spec_from_file_location("portraits", path)
-    experiment = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(experiment)
-    report = experiment.main(tmp_path, "quick")
+    report = problems.experiment("portraits").main(tmp_path, "quick")
     for figure in report["figures"]:
         assert (tmp_path / figure["file"]).stat().st_size > 50_000
     verdicts = {claim["claim"]: claim["agrees"] for claim in report["claims"]}

@@ -1,8 +1,5 @@
 """Sectors: normal forms with known ones, the paper's degenerate origins, refusals."""
 
-import importlib.util
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +8,8 @@ from scipy import integrate
 
 import cgru_jax as cgru
 from cgru_jax._rodas import rodas
+
+from . import problems
 
 RESULTS = cgru.RESULTS
 CENTRE = np.array([0.3, -0.2])
@@ -200,17 +199,9 @@ def test_bad_input_is_refused():
         cgru.sectors(flow, np.zeros(2, "f4"))
 
 
-def load(name):
-    path = Path(__file__).parents[1] / "experiments" / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.mark.slow
 def test_the_experiment_finds_one_and_two_homoclinic_regions(tmp_path):
-    numbers = load("sectors").main(tmp_path, "quick")
+    numbers = problems.experiment("sectors").main(tmp_path, "quick")
     assert all(claim["agrees"] for claim in numbers["claims"])
     assert (tmp_path / numbers["figures"][0]["file"]).stat().st_size > 10_000
     for name, counts in numbers["sectors"].items():

@@ -1,8 +1,5 @@
 """Slow points: ghosts in closed form, the paper's figures, symmetries, derivatives."""
 
-import importlib.util
-from pathlib import Path
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -12,6 +9,8 @@ from scipy import optimize
 
 import cgru_jax as cgru
 from cgru_jax._equilibria import _slow as engine
+
+from . import problems
 
 RESULTS = cgru.RESULTS
 LINE = cgru.grid(1, 16)
@@ -291,17 +290,9 @@ def test_bad_input_is_refused():
         cgru.find_slow_points(ghost(0.1))
 
 
-def load(name):
-    path = Path(__file__).parents[1] / "experiments" / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.mark.slow
 def test_the_experiment_finds_the_papers_slow_points(tmp_path):
-    numbers = load("slow_points").main(tmp_path, "quick")
+    numbers = problems.experiment("slow_points").main(tmp_path, "quick")
     agrees = [claim["agrees"] for claim in numbers["claims"]]
     assert agrees[:4] == [True, True, False, True]  # figure 6 has none as printed
     for figure in numbers["figures"]:

@@ -1,4 +1,5 @@
-from ._branch import Branch, Events, trace_branch
+from ._base import Events
+from ._branch import Branch, trace_branch
 from ._curves import FoldCurve, HopfCurve, trace_fold_curve, trace_hopf_curve
 from ._diagram import Diagram, bifurcation_diagram
 from ._nearest import Nearest, nearest_bifurcation

@@ -5,42 +5,24 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Complex, Float, Int
 
 from .. import _arclength, _scalars
 from .._arclength import Curve, Setting
-from .._conditions import is_oscillation, pose, stability_tests, vanishing
-from .._errors import concrete, real_array
+from .._conditions import (
+    hoist_field,
+    is_oscillation,
+    pose,
+    stability_tests,
+    vanishing,
+)
+from .._errors import real_array
 from .._implicit import attach
 from .._linalg import CLOSED_FORM_SIZE, eigenvalues
-from .._program import hoist, hoist_numbers
+from .._program import hoist
 from .._results import EVENTS, RESULTS, choose
 from .._systems import Map
-
-
-class Events(eqx.Module):
-    """What happens along a branch, in order, in `e` slots of which some are used.
-
-    - `kind`: `EVENTS`, shape `(e,)`; `none` in an unused slot.
-    - `points`: shape `(e, n)`; `parameters`: shape `(e,)`, along a curve in two parameters
-      `(e, 2)`; NaN in an unused slot.
-    - `valid`: which slots are used, shape `(e,)`.
-    """
-
-    kind: EVENTS
-    points: Float[Array, "*batch e n"]
-    parameters: Float[Array, "..."]
-    valid: Bool[Array, "*batch e"]
-
-    @property
-    def count(self) -> Int[Array, "*batch"]:
-        """How many events there are, shape `()`."""
-        return jnp.sum(self.valid, axis=-1)
-
-    def tally(self, kind) -> Int[Array, "*batch"]:
-        """How many are of this member of `EVENTS`, shape `()`."""
-        return jnp.sum(self.valid & (self.kind == kind), axis=-1)
+from ._base import Events, blank, check_extent, explained, why_ended
 
 
 class Branch(eqx.Module):
@@ -109,13 +91,8 @@ def trace_branch(
     """
     verb = "trace_branch"
     field, reading, point, parameter = pose(verb, family, point, parameter, 1)
-    if not isinstance(capacity, int) or capacity < 2:
-        raise ValueError(f"{verb}: capacity must be a whole number ≥ 2, got {capacity!r}.")
-    low, high = check_bounds(verb, bounds, parameter)
+    low, high, direction = check_extent(verb, bounds, direction, capacity, parameter)
     n = point.shape[0]
-    direction = real_array(verb, "direction", direction)
-    if direction.shape != () or (concrete(direction) and float(direction) not in (1, -1)):
-        raise ValueError(f"{verb}: direction must be 1 or -1, got {direction}.")
     crossed = along is not None
     if crossed:
         along = real_array(verb, "along", along)
@@ -126,9 +103,7 @@ def trace_branch(
             )
     else:
         along = jnp.zeros(n + 1).at[n].set(1)
-    program, arrays = hoist_numbers(
-        lambda u: field(u[:n], u[n]), jnp.append(point, parameter)
-    )
+    program, arrays = hoist_field(field, point, parameter)
     size = jnp.maximum(1, jnp.max(jnp.abs(point)))
     setting = Setting(
         start=jnp.append(point, parameter),
@@ -139,32 +114,6 @@ def trace_branch(
         crossed=jnp.asarray(crossed),
     )
     return _branch(program, reading, capacity, arrays, setting)
-
-
-def check_bounds(verb, bounds, start):
-    """Bounds `(low, high)` as arrays of the shape of `start`, which lies between them; NaN
-    lies anywhere."""
-    if not isinstance(bounds, tuple | list) or len(bounds) != 2:
-        raise ValueError(f"{verb}: bounds must be a pair (low, high).")
-    low, high = (
-        real_array(verb, f"bounds[{i}]", end).astype(float) for i, end in enumerate(bounds)
-    )
-    for name, end in (("low", low), ("high", high)):
-        if end.shape != start.shape:
-            raise ValueError(
-                f"{verb}: the {name} bound has shape {end.shape}, the parameter "
-                f"{start.shape}."
-            )
-    # NumPy: inside a transformation JAX would trace a comparison of two numbers too.
-    if concrete(low) and concrete(high) and not np.all(np.less(low, high)):
-        raise ValueError(f"{verb}: bounds are empty: {low} is not below {high}.")
-    if all(map(concrete, (low, high, start))) and (
-        np.any(np.less(start, low)) or np.any(np.less(high, start))
-    ):
-        raise ValueError(
-            f"{verb}: the start {start} lies outside the bounds ({low}, {high})."
-        )
-    return low, high
 
 
 @eqx.filter_jit
@@ -192,27 +141,15 @@ def _branch(program, reading, capacity, arrays, setting):
 
     events, steps = _events(program, reading, arrays, path)
     marginal = jnp.any(jnp.abs(growth) <= 1e-7 * jnp.abs(values), axis=1)
-    explained = _explained(events, steps, unstable, valid & ~marginal)
-    status = path.status
-    result = choose(
-        RESULTS,
-        RESULTS.step,
-        (status == _arclength.NONFINITE, RESULTS.nonfinite),
-        (status == _arclength.LOST, RESULTS.not_converged),
-        (status == _arclength.ELSEWHERE, RESULTS.elsewhere),
-        ((status == _arclength.CAPACITY) | path.crowded, RESULTS.capacity),
-        (path.unresolved | ~explained, RESULTS.unresolved),
-        (status == _arclength.BOUND, RESULTS.bound),
-        (status == _arclength.CLOSED, RESULTS.closed),
-    )
+    known = explained(events, steps, unstable, valid & ~marginal)
     return Branch(
-        points=jnp.where(valid[:, None], points, jnp.nan),
-        parameters=jnp.where(valid, places[:, n], jnp.nan),
-        eigenvalues=jnp.where(valid[:, None], values, jnp.nan),
+        points=blank(valid, points),
+        parameters=blank(valid, places[:, n]),
+        eigenvalues=blank(valid, values),
         unstable=unstable,
         valid=valid,
         events=events,
-        result=result,
+        result=why_ended(path, path.unresolved | ~known),
     )
 
 
@@ -282,26 +219,8 @@ def _events(program, reading, arrays, path):
     places = jax.vmap(known)(places, which, used)
     events = Events(
         kind=jax.vmap(named)(which, used),
-        points=jnp.where(used[:, None], places[:, :n], jnp.nan),
-        parameters=jnp.where(used, places[:, n], jnp.nan),
+        points=blank(used, places[:, :n]),
+        parameters=blank(used, places[:, n]),
         valid=used,
     )
     return events, steps
-
-
-def _explained(events, steps, unstable, sure):
-    """Whether the number of growing modes changes by what the events of each step say."""
-    size = unstable.shape[0]
-    double = (events.kind == EVENTS.hopf) | (events.kind == EVENTS.neimark_sacker)
-    crossing = events.kind == EVENTS.branch_point
-    slot = jnp.where(events.valid, steps, size)
-    change = jnp.zeros(size, int).at[slot].add(jnp.where(double, 2, 1), mode="drop")
-    count = jnp.zeros(size, int).at[slot].add(1, mode="drop")
-    # At a branch point it depends on the branch.
-    free = jnp.zeros(size, bool).at[slot].max(crossing, mode="drop")
-    actual = jnp.abs(unstable[1:] - unstable[:-1])
-    change, count, free = change[1:], count[1:], free[1:]
-    single = actual == change
-    several = (actual <= change) & ((actual - change) % 2 == 0)
-    right = free | jnp.where(count <= 1, single, several)
-    return jnp.all(right | ~(sure[1:] & sure[:-1]))

@@ -1,5 +1,6 @@
 """Curves of folds and of Hopf points in two parameters, with their special points."""
 
+import functools
 from collections.abc import Callable
 
 import equinox as eqx
@@ -25,12 +26,11 @@ from .._conditions import (
     squared_frequency,
     vanishing,
 )
-from .._errors import concrete, real_array
 from .._linalg import determinant, solve
 from .._program import hoist
 from .._results import EVENTS, RESULTS, choose
 from .._systems import Flow
-from ._branch import Events, check_bounds
+from ._base import Events, blank, check_extent, why_ended
 
 # Beyond this multiple of the start's ω² (or of one) a Hopf curve is not followed.
 FASTEST = 1e6
@@ -122,8 +122,7 @@ def trace_fold_curve(
     # Where the start is no fold any unit vector will do: it is refused anyway.
     jacobian = jax.jacfwd(field)(start, found)
     v, _ = null_vectors(jnp.where(jnp.isfinite(jacobian), jacobian, jnp.eye(n)))
-    none = jnp.zeros(0)
-    setting = _setting(start, v, none, found, low, high, direction)
+    setting = _setting(start, v, found, high - low, direction, low, high)
     program, arrays = hoist_field(field, start, found)
     return _fold_curve(program, refusal, capacity, arrays, setting)
 
@@ -155,9 +154,10 @@ def trace_hopf_curve(
     field, refusal, start, found, low, high, direction = _posed(
         verb, HopfCondition(), family, point, parameter, bounds, direction, capacity
     )
-    square = squared_frequency(jax.jacfwd(field)(start, found))
-    none = jnp.zeros(0)
-    setting = _setting(start, none, square[None], found, low, high, direction)
+    square = squared_frequency(jax.jacfwd(field)(start, found))[None]
+    lowest = jnp.append(SLOWEST, low)
+    highest = jnp.append(FASTEST * jnp.maximum(1, square), high)
+    setting = _setting(start, square, found, high - low, direction, lowest, highest)
     program, arrays = hoist_field(field, start, found)
     return _hopf_curve(program, refusal, capacity, arrays, setting)
 
@@ -171,12 +171,7 @@ def _posed(verb, condition, family, point, parameter, bounds, direction, capacit
             f"{verb}: needs a {condition.reading.__name__} of {condition.smallest} or more "
             f"dimensions, got a {reading.__name__} of {point.shape[0]}."
         )
-    if not isinstance(capacity, int) or capacity < 2:
-        raise ValueError(f"{verb}: capacity must be a whole number ≥ 2, got {capacity!r}.")
-    low, high = check_bounds(verb, bounds, parameter)
-    direction = real_array(verb, "direction", direction)
-    if direction.shape != () or (concrete(direction) and float(direction) not in (1, -1)):
-        raise ValueError(f"{verb}: direction must be 1 or -1, got {direction}.")
+    low, high, direction = check_extent(verb, bounds, direction, capacity, parameter)
 
     def along(axis):
         one = lambda p: family(parameter + (p - parameter @ axis) * axis)
@@ -193,25 +188,18 @@ def _posed(verb, condition, family, point, parameter, bounds, direction, capacit
     return field, refusal, start, found, low, high, direction
 
 
-def _setting(start, unit, square, found, low, high, direction):
-    """Unknowns: point, unit vector, ω², parameters, of which either curve has only one in
-    the middle. All but point and vector have bounds."""
+def _setting(start, between, found, width, direction, low, high):
+    """Unknowns: point, what is `between`, parameters. `low` and `high` are the bounds of
+    the last ones."""
+    at = jnp.concatenate([start, between, found])
     size = jnp.maximum(1, jnp.max(jnp.abs(start)))
-    ones, along = jnp.ones(found.shape), jnp.array([1, 1e-6])
-    fastest = FASTEST * jnp.maximum(1, square)
-    parts = [
-        (start, start * 0 + size, start * 0, ()),
-        (unit, unit * 0 + 1, unit * 0, ()),
-        (square, square * 0 + 1, square * 0, (square * 0 + SLOWEST, fastest)),
-        (found, (high - low) / 8, along * ones * direction, (low, high)),
-    ]
-    join = lambda xs: jnp.concatenate(list(xs))
+    scales = [jnp.full(start.shape, size), jnp.ones(between.shape), width / 8]
     return Setting(
-        start=join(part[0] for part in parts),
-        scale=join(part[1] for part in parts),
-        along=join(part[2] for part in parts),
-        low=join(part[3][0] for part in parts if part[3]),
-        high=join(part[3][1] for part in parts if part[3]),
+        start=at,
+        scale=jnp.concatenate(scales),
+        along=jnp.zeros(at.shape).at[-2:].set(jnp.array([1, 1e-6]) * direction),
+        low=low,
+        high=high,
         crossed=jnp.zeros((), bool),
     )
 
@@ -258,7 +246,7 @@ def _fold_curve(program, refusal, capacity, arrays, setting):
         real = last & ~jax.vmap(pair)(places)
     names = [EVENTS.cusp, EVENTS.bogdanov_takens, EVENTS.zero_hopf]
     points = jnp.where(valid[:, None], path.points, setting.start)
-    hide = lambda x: jnp.where(valid.reshape(-1, *[1] * (x.ndim - 1)), x, jnp.nan)
+    hide = functools.partial(blank, valid)
     return FoldCurve(
         points=hide(points[:, :n]),
         parameters=hide(points[:, -2:]),
@@ -325,7 +313,7 @@ def _hopf_curve(program, refusal, capacity, arrays, setting):
     last = takens(last)
     append = lambda x, y: jnp.concatenate([x, jnp.where(ends, y, jnp.nan)[None]])
     kind = EVENTS.where(ends, EVENTS.bogdanov_takens, EVENTS.none)
-    hide = lambda x: jnp.where(valid.reshape(-1, *[1] * (x.ndim - 1)), x, jnp.nan)
+    hide = functools.partial(blank, valid)
     return HopfCurve(
         points=hide(points[:, :n]),
         parameters=hide(points[:, -2:]),
@@ -348,19 +336,8 @@ def _follow(equations, tests, bounded, capacity, setting, refusal):
     checks, others = hoist(tests, setting.start)
     curve = Curve(question, checks, bounded, turns=False, crossings=False)
     path = _arclength.trace(curve, (constants, others), setting, capacity)
-    status = path.status
-    result = choose(
-        RESULTS,
-        RESULTS.step,
-        # No start was found: the reason for that.
-        (status == _arclength.NONFINITE, refusal),
-        (status == _arclength.LOST, RESULTS.not_converged),
-        (status == _arclength.ELSEWHERE, RESULTS.elsewhere),
-        ((status == _arclength.CAPACITY) | path.crowded, RESULTS.capacity),
-        (path.unresolved, RESULTS.unresolved),
-        (status == _arclength.BOUND, RESULTS.bound),
-        (status == _arclength.CLOSED, RESULTS.closed),
-    )
+    # Where no start was found: the reason for that.
+    result = why_ended(path, path.unresolved, invalid=refusal)
     return path, jnp.arange(capacity) < path.count, result
 
 
@@ -376,7 +353,7 @@ def _events(path, names, sound, n):
 
     return Events(
         kind=jax.vmap(named)(kinds, used),
-        points=jnp.where(used[:, None], places[:, :n], jnp.nan),
-        parameters=jnp.where(used[:, None], places[:, -2:], jnp.nan),
+        points=blank(used, places[:, :n]),
+        parameters=blank(used, places[:, -2:]),
         valid=used,
     )

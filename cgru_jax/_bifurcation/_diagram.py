@@ -11,7 +11,8 @@ from .._equilibria import enumerate_equilibria
 from .._errors import concrete
 from .._linalg import solve
 from .._results import RESULTS
-from ._branch import Branch, check_bounds, trace_branch
+from ._base import check_bounds, member
+from ._branch import Branch, trace_branch
 
 SAMPLES = 15  # values of the parameter between the bounds
 # Off the middle of each interval, where symmetric families have their special points.
@@ -74,7 +75,7 @@ def bifurcation_diagram(
     for i in range(len(roots)):
         if owner[i] >= 0:
             continue
-        branch = _joined(*(_member(way, sample[i], slot[i]) for way in ways))
+        branch = _joined(*(member(way, sample[i], slot[i]) for way in ways))
         passed = _passes(family, branch, parameters)
         for at, place in passed:
             here = np.flatnonzero(sample == at)
@@ -105,17 +106,6 @@ def _both_ways(family, found, parameters, bounds):
     values = jnp.asarray(parameters)
     # One compilation: the direction is an argument like any other.
     return [over_samples(found.points, values, jnp.asarray(way)) for way in (-1.0, 1.0)]
-
-
-def _member(branches, i, j):
-    """One branch of a batch, without its unused slots."""
-    branch = jax.tree.map(lambda x: np.asarray(x)[i, j], branches)
-    count, events = int(branch.valid.sum()), int(branch.events.valid.sum())
-    return Branch(
-        *(jnp.asarray(x[:count]) for x in _arrays(branch)),
-        jax.tree.map(lambda x: x[:events], branch.events),
-        branch.result,
-    )
 
 
 def _arrays(branch):

@@ -14,9 +14,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from .._conditions._base import newton
-from .._conditions._hopf import frequency
-from .._conditions._linear import additive_compound, vanishing
+from .._conditions import additive_compound, frequency, newton, vanishing
 from .._errors import check_x64, real_array
 from .._implicit import attach
 from .._linalg import solve

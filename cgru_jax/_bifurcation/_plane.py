@@ -3,14 +3,14 @@
 from collections.abc import Callable
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from .._equilibria import enumerate_equilibria
 from .._errors import concrete
 from .._results import EVENTS, KINDS, RESULTS
-from ._branch import check_bounds, trace_branch
+from ._base import check_bounds, member
+from ._branch import trace_branch
 from ._curves import trace_fold_curve, trace_hopf_curve
 
 POINTS = 33  # per parameter, of the grid on which equilibria are enumerated
@@ -154,7 +154,7 @@ def _curves(trace, family, starts, bounds):
         if any(_distance(line, np.concatenate([x, p / width])) < NEAR for line in lines):
             continue
         for half in (ahead, back):
-            curve = _trimmed(half, k)
+            curve = member(half, k)
             points, parameters = np.asarray(curve.points), np.asarray(curve.parameters)
             if len(points) < 2:
                 continue
@@ -171,20 +171,3 @@ def _distance(line, place):
     part = np.sum((place - begin) * step, axis=1) / np.sum(step**2, axis=1)
     nearest = begin + np.clip(part, 0, 1)[:, None] * step
     return np.min(np.max(np.abs(place - nearest), axis=1))
-
-
-def _trimmed(curves, k):
-    """One curve of a batch, without its unused slots."""
-    curve = jax.tree.map(lambda x: np.asarray(x)[k], curves)
-    used, happened = curve.valid, curve.events.valid
-    events = jax.tree.map(lambda x: x[happened], curve.events)
-    kept = jax.tree.map(
-        lambda x: x[used],
-        eqx.tree_at(lambda c: (c.events, c.result), curve, (None, None)),
-    )
-    return eqx.tree_at(
-        lambda c: (c.events, c.result),
-        kept,
-        (events, curve.result),
-        is_leaf=lambda x: x is None,
-    )

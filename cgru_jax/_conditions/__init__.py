@@ -1,4 +1,4 @@
-from ._base import AbstractCondition, as_field, hoist_field, locate, pose
+from ._base import AbstractCondition, as_field, hoist_field, locate, newton, pose
 from ._bogdanov_takens import BogdanovTakens, locate_bogdanov_takens
 from ._branch_point import BranchPoint, locate_branch_point
 from ._cusp import Cusp, locate_cusp
@@ -8,6 +8,7 @@ from ._hopf import (
     Hopf,
     HopfCondition,
     first_lyapunov,
+    frequency,
     locate_hopf,
     squared_frequency,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "as_field",
     "first_lyapunov",
     "form",
+    "frequency",
     "hoist_field",
     "is_oscillation",
     "locate",
@@ -47,6 +49,7 @@ __all__ = [
     "locate_hopf",
     "locate_neimark_sacker",
     "locate_period_doubling",
+    "newton",
     "null_vectors",
     "pose",
     "signed_distance",

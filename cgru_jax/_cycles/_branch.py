@@ -11,11 +11,11 @@ from jaxtyping import Array, ArrayLike, Bool, Float, Int
 from .. import _arclength
 from .._arclength import Curve, Setting
 from .._bifurcation import Events
-from .._bifurcation._branch import _explained, check_bounds
-from .._conditions import is_oscillation, pose, stability_tests, vanishing
+from .._bifurcation._base import blank, check_extent, explained, why_ended
+from .._conditions import hoist_field, is_oscillation, pose, stability_tests, vanishing
 from .._errors import concrete, real_array
 from .._implicit import attach
-from .._program import hoist, hoist_numbers
+from .._program import hoist
 from .._results import EVENTS, RESULTS, choose
 from .._systems import Flow, Map
 from ._base import MARGINAL, TRIVIAL, Cycle, factors_at, read, return_map
@@ -91,12 +91,7 @@ def trace_cycles(
     """
     verb = "trace_cycles"
     field, point, parameter = pose_cycle(verb, family, cycle, parameter, intervals)
-    if not isinstance(capacity, int) or capacity < 2:
-        raise ValueError(f"{verb}: capacity must be a whole number ≥ 2, got {capacity!r}.")
-    low, high = check_bounds(verb, bounds, parameter)
-    direction = real_array(verb, "direction", direction)
-    if direction.shape != () or (concrete(direction) and float(direction) not in (1, -1)):
-        raise ValueError(f"{verb}: direction must be 1 or -1, got {direction}.")
+    low, high, direction = check_extent(verb, bounds, direction, capacity, parameter)
     if longest is None:
         longest = LONGEST * cycle.period
     longest = real_array(verb, "longest", longest)
@@ -104,9 +99,7 @@ def trace_cycles(
         raise ValueError(
             f"{verb}: longest is {longest}, but the cycle has period {cycle.period}."
         )
-    program, arrays = hoist_numbers(
-        lambda u: field(u[:-1], u[-1]), jnp.append(point, parameter)
-    )
+    program, arrays = hoist_field(field, point, parameter)
     return _trace(
         program,
         intervals,
@@ -202,8 +195,7 @@ def _trace(
     cycles = jax.vmap(describe)(jnp.concatenate([places, spots]))
     slots = jnp.concatenate([valid, used])
     numbers, rest = eqx.partition(cycles, eqx.is_inexact_array)
-    blank = lambda x: jnp.where(slots.reshape(-1, *[1] * (x.ndim - 1)), x, jnp.nan)
-    cycles = eqx.combine(jax.tree.map(blank, numbers), rest)
+    cycles = eqx.combine(jax.tree.map(functools.partial(blank, slots), numbers), rest)
     along, at_events = (
         jax.tree.map(lambda x, part=part: x[part], cycles)
         for part in (slice(None, capacity), slice(capacity, None))
@@ -216,30 +208,24 @@ def _trace(
             enumerate((EVENTS.none, EVENTS.fold, EVENTS.period_doubling,
                        EVENTS.neimark_sacker)))))(kinds),
         points=at_events.points[:, 0],
-        parameters=jnp.where(used, spots[:, -1], jnp.nan),
+        parameters=blank(used, spots[:, -1]),
         valid=used,
     )  # fmt: skip
     marginal = jnp.any(jnp.abs(logs[:, 1:]) <= 1e3 * MARGINAL, axis=1)
-    explained = _explained(events, path.steps, unstable, valid & ~marginal)
+    sound = explained(events, path.steps, unstable, valid & ~marginal)
     last = path.points[jnp.maximum(path.count - 1, 0)]
-    status = path.status
-    result = choose(
-        RESULTS,
-        RESULTS.step,
-        (status == _arclength.NONFINITE, RESULTS.nonfinite),
-        (status == _arclength.LOST, RESULTS.not_converged),
-        (status == _arclength.ELSEWHERE, RESULTS.elsewhere),
-        ((status == _arclength.CAPACITY) | path.crowded, RESULTS.capacity),
-        (jnp.any(along.trivial_error > TRIVIAL), RESULTS.coarse),
-        (path.unresolved | ~explained, RESULTS.unresolved),
-        ((status == _arclength.BOUND) & (last[-3] <= least + 1e-6), RESULTS.shrunk),
-        ((status == _arclength.BOUND) & (last[-2] >= most - 1e-6), RESULTS.slow),
-        (status == _arclength.BOUND, RESULTS.bound),
-        (status == _arclength.CLOSED, RESULTS.closed),
+    result = why_ended(
+        path,
+        path.unresolved | ~sound,
+        troubles=[(jnp.any(along.trivial_error > TRIVIAL), RESULTS.coarse)],
+        bounds=[
+            (last[-3] <= least + 1e-6, RESULTS.shrunk),
+            (last[-2] >= most - 1e-6, RESULTS.slow),
+        ],
     )
     return CycleBranch(
         cycles=along,
-        parameters=jnp.where(valid, places[:, -1], jnp.nan),
+        parameters=blank(valid, places[:, -1]),
         unstable=unstable,
         valid=valid,
         events=events,

@@ -7,8 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
-from .._conditions import AbstractCondition, locate, vanishing
-from .._program import hoist_numbers
+from .._conditions import AbstractCondition, hoist_field, locate, vanishing
 from .._results import RESULTS
 from .._systems import Flow
 from ._base import Cycle, extremes, factors_at, return_map
@@ -64,9 +63,7 @@ def locate_cycle_fold(
     """
     verb = "locate_cycle_fold"
     field, point, parameter = pose_cycle(verb, family, cycle, parameter, intervals)
-    program, arrays = hoist_numbers(
-        lambda u: field(u[:-1], u[-1]), jnp.append(point, parameter)
-    )
+    program, arrays = hoist_field(field, point, parameter)
     start, view = _start(program, intervals, arrays, cycle, parameter)
     n = point.shape[0]
     return locate(CycleFoldCondition(start[n:], view), family, start[:n], parameter)

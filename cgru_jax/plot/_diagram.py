@@ -5,6 +5,7 @@ from matplotlib.axes import Axes
 
 from .._bifurcation import Branch, Diagram
 from .._results import EVENTS
+from ._marks import own_legend
 
 # Shape and colour of each event; the colours of Okabe and Ito.
 _EVENTS = {
@@ -29,10 +30,7 @@ def diagram(shown: Diagram | Branch, ax: Axes, *, coordinate: int = 0) -> dict:
     data = {"branches": [_draw(branch, ax, coordinate) for branch in branches]}
     ax.set_xlabel("parameter")
     ax.set_ylabel(f"coordinate {coordinate}")
-    handles, labels = ax.get_legend_handles_labels()
-    entries = dict(zip(labels, handles, strict=True))
-    if entries:
-        ax.legend(entries.values(), entries.keys(), fontsize=8)
+    own_legend(ax)
     return data
 
 

@@ -55,6 +55,14 @@ def used(equilibria: Equilibria) -> tuple[np.ndarray, list[str]]:
     return np.asarray(equilibria.points)[valid], kinds
 
 
+def own_legend(ax: Axes, **options) -> None:
+    """Explain on the axes what is drawn there, once each."""
+    handles, labels = ax.get_legend_handles_labels()
+    entries = dict(zip(labels, handles, strict=True))
+    if entries:
+        ax.legend(entries.values(), entries.keys(), fontsize=8, **options)
+
+
 def legend(figure: Figure, *, columns: int = 5) -> None:
     """Explain, below a figure, everything that is drawn on any of its axes, once each.
 

@@ -5,6 +5,7 @@ from matplotlib.axes import Axes
 
 from .._bifurcation import Plane
 from .._results import EVENTS
+from ._marks import own_legend
 
 # Shape and colour of the special points; the colours of Okabe and Ito.
 _POINTS = {
@@ -42,10 +43,7 @@ def plane(shown: Plane, ax: Axes) -> dict:
             data["points"] += _special(curve, ax)
     ax.set(xlabel="first parameter", ylabel="second parameter")
     ax.set(xlim=shown.first[[0, -1]], ylim=shown.second[[0, -1]])
-    handles, labels = ax.get_legend_handles_labels()
-    entries = dict(zip(labels, handles, strict=True))
-    if entries:
-        ax.legend(entries.values(), entries.keys(), fontsize=8, loc="lower left")
+    own_legend(ax, loc="lower left")
     names = ("first", "second", "sinks", "sources", "saddles")
     return {**{k: getattr(shown, k) for k in names}, **data}
 
