@@ -450,10 +450,13 @@ def test_reset_before_and_after_agree_where_they_must():
 
 @pytest.mark.slow
 def test_three_units():
-    # Uncoupled: 27 combinations of −h*, 0, h*; coupled: index sum one.
-    cells = stacked([cgru.gru(3 * jnp.eye(3))])
-    more = random_grus(jr.key(1), units=3, scale=2.0, size=BATCH - 1)
-    cells = jax.tree.map(lambda a, b: jnp.concatenate([a[:1], b]), cells, more)
+    # Uncoupled: 27 combinations of −h*, 0, h*; one unit on its fold, h = tanh(2 h + b) with
+    # 2 (1 − h²) = 1, beside two that relax; coupled: index sum one.
+    fold = 0.5**0.5
+    b = jnp.array([jnp.arctanh(fold) - 2 * fold, 0.2, -0.3])
+    three = [cgru.gru(3 * jnp.eye(3)), cgru.gru(jnp.diag(jnp.array([4.0, 1, 1])), b_h=b)]
+    more = random_grus(jr.key(1), units=3, scale=2.0, size=BATCH - 2)
+    cells = jax.tree.map(lambda a, b: jnp.concatenate([a[:2], b]), stacked(three), more)
 
     def verb(cell):
         return cgru.enumerate_equilibria(cgru.Flow(cell), capacity=32)
@@ -462,6 +465,8 @@ def test_three_units():
     assert bool(jnp.all(found.complete))
     assert int(found.count[0]) == 27
     assert [int(member(found, 0).tally(k)) for k in (KINDS.sink, KINDS.source)] == [8, 1]
+    assert int(found.count[1]) == 2
+    assert int(member(found, 1).tally(KINDS.saddle_node_first)) == 1
     assert bool(jnp.all(found.index_sum == 1))
 
 

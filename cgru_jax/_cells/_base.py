@@ -33,7 +33,10 @@ class AbstractCell(eqx.Module):
         """The increment of the state `h`, shape `(n,)`."""
 
     def box(self) -> tuple[Float[Array, " m"], Float[Array, " m"]] | None:
-        """Where every zero of `reduced` lies, `(low, high)`; `None` if it is not known."""
+        """Where every zero of `reduced` lies, `(low, high)`; `None` if it is not known.
+
+        On the boundary `reduced` points inwards, so that the indices sum to one.
+        """
         return None
 
     def reduced(self, h: Float[Array, " m"]) -> Float[Array, " m"]:

@@ -95,7 +95,8 @@ def _posed(system, box, capacity):
         check_x64("enumerate_equilibria", given.dtype)
     parts = [hoist(equation, low), hoist(lift, low)]
     parts.append(hoist(system.residual, jnp.zeros(state.shape)))
-    question, arrays = ask(parts)
+    # A cell's own box is one that its state cannot leave.
+    question, arrays = ask(parts, inward=box is None)
     return question, type(system), capacity, arrays, low, high
 
 

@@ -15,7 +15,8 @@ from .._results import KINDS
 from .._stability import simple_kind
 from . import _worklist
 from ._boxes import examine
-from ._degenerate import index_of_cluster, is_line, name_cluster
+from ._degenerate import find_candidates, is_line, name_cluster
+from ._degree import index_of_cluster
 from ._worklist import Found
 
 NEWTON = 6  # steps from a quarter of the proved box: quadratic convergence needs four
@@ -29,10 +30,13 @@ class Question(eqx.Module):
 
     Three programs, of a root each: the equation, the state that belongs to the root, the
     increment at a state. The equation's arrays come first, and none comes twice.
+    `inward`: whether the equation points inwards on the boundary of the box, so that the
+    indices in it sum to one (Poincaré–Hopf).
     """
 
     programs: tuple = eqx.field(static=True)
     uses: tuple = eqx.field(static=True)
+    inward: bool = eqx.field(static=True)
 
     def equation(self, arrays):
         return self._bound(0, arrays)
@@ -48,7 +52,7 @@ class Question(eqx.Module):
         return functools.partial(program, [arrays[i] for i in uses])
 
 
-def ask(parts) -> tuple[Question, list]:
+def ask(parts, inward) -> tuple[Question, list]:
     """A question from three hoisted pairs, and its arrays."""
     arrays, uses = [], []
     for _, own in parts:
@@ -60,7 +64,7 @@ def ask(parts) -> tuple[Question, list]:
                 arrays.append(array)
             places.append(place)
         uses.append(tuple(places))
-    return Question(tuple(program for program, _ in parts), tuple(uses)), arrays
+    return Question(tuple(program for program, _ in parts), tuple(uses), inward), arrays
 
 
 class Facts(eqx.Module):
@@ -253,13 +257,20 @@ def _name(question, reading, arrays, constants, hull, others, rows, lowest, high
     def field(centre, radii):
         return _interval.enclose(question.programs[0], constants, centre, radii)
 
-    found = name_cluster(equation, question.lift(arrays), system, field, hull)
+    candidates = find_candidates(equation, hull)
     near = rows[:, n + 1 : n + 2]
     taken = jnp.concatenate([rows[:, :n] - near, rows[:, :n] + near], axis=1)
-    index, radius = index_of_cluster(
-        field, hull, taken, rows[:, n + 2], others, lowest, highest
+    index, radius, change = index_of_cluster(
+        field, hull, candidates.points, taken, rows[:, n + 2], others, lowest, highest
     )
-    state = question.lift(arrays)(found.root)
+    if question.inward:
+        # The only cluster has the index that the proved equilibria leave for it.
+        only = jnp.all(jnp.isnan(others)) & jnp.isnan(index)
+        known = jnp.sum(jnp.where(jnp.isnan(rows[:, 0]), 0, rows[:, n + 2]))
+        index = jnp.where(only, 1 - known, index)
+    lift = question.lift(arrays)
+    found = name_cluster(equation, lift, system, hull, candidates, change)
+    state = lift(found.root)
     # A proved zero inside of the hull, or an index that a point of this multiplicity cannot
     # have: the cluster holds more than the one point.
     apart = jnp.any((taken[:, :n] > hull[n:]) | (taken[:, n:] < hull[:n]), axis=1)
