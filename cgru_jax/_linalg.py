@@ -75,4 +75,11 @@ def eigenvalues(a: Float[Array, "n n"]) -> Complex[Array, " n"]:
     # The difference form keeps the digits that trace^2 - 4 det cancels.
     discriminant = ((a[0, 0] - a[1, 1]) / 2) ** 2 + a[0, 1] * a[1, 0]
     root = jnp.sqrt(discriminant + 0j)
-    return jnp.stack([half_trace + root, half_trace - root])
+    pair = jnp.stack([half_trace + root, half_trace - root])
+    # Of two real ones the smaller would be a difference, without digits beside a large
+    # one: their product has them.
+    large = jnp.where(half_trace < 0, pair[1], pair[0]).real
+    real = (discriminant > 0) & (large != 0)
+    small = determinant(a) / jnp.where(real, large, 1)
+    which = jnp.array([False, True]) ^ (half_trace < 0)
+    return jnp.where(real & which, small, pair)

@@ -12,6 +12,9 @@ class RESULTS(eqx.Enumeration):
         "A parameter, start or input is NaN or infinite; nothing was computed. Check the "
         "arrays that the system holds."
     )
+    empty_box = (
+        "The box is empty: its low end must be below its high end in every coordinate."
+    )
     not_converged = (
         "The iteration did not converge. Start nearer to the solution, or check that one "
         "exists."

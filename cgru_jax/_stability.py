@@ -70,7 +70,7 @@ def classify(system: AbstractSystem, point: ArrayLike) -> Stability:
     )
     kind = choose(
         KINDS,
-        simple_kind(system, values),
+        simple_kind(system, jacobian, values),
         (~jnp.all(jnp.isfinite(jacobian)), KINDS.unknown),
         (singular & worse, KINDS.codimension_two),
         (singular, fold),
@@ -79,15 +79,20 @@ def classify(system: AbstractSystem, point: ArrayLike) -> Stability:
     return Stability(values, kind, jnp.where(singular, jnp.nan, sign), singular)
 
 
-def simple_kind(system: AbstractSystem, values: Complex[Array, " n"]) -> KINDS:
+def simple_kind(
+    system: AbstractSystem, jacobian: Float[Array, "n n"], values: Complex[Array, " n"]
+) -> KINDS:
     """The kind of an equilibrium with a regular Jacobian, from its eigenvalues."""
     growth = system.growth(values)
-    # A pair on the axis is found off it by the rounding of the Jacobian.
-    on_axis = jnp.abs(growth) <= 1e3 * jnp.finfo(growth.dtype).eps * jnp.abs(values)
+    rounding = 1e3 * jnp.finfo(growth.dtype).eps
+    on_axis = jnp.abs(growth) <= rounding * jnp.abs(values)
+    # A pair on the axis is found off it by the rounding of the trace.
+    trace = jnp.max(jnp.abs(jnp.diagonal(jacobian)))
+    pair = (jnp.abs(growth) <= rounding * trace) | on_axis
     return choose(
         KINDS,
         KINDS.saddle,
-        (jnp.any(on_axis & (jnp.imag(values) != 0)), KINDS.hopf),
+        (jnp.any(pair & (jnp.imag(values) != 0)), KINDS.hopf),
         (jnp.any(on_axis), KINDS.degenerate),
         (jnp.all(growth < 0), KINDS.sink),
         (jnp.all(growth > 0), KINDS.source),

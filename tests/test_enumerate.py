@@ -369,9 +369,14 @@ def test_equilibria_on_the_boundary_of_the_box_are_listed():
 
 def test_a_box_without_equilibria_is_proved_empty():
     system = cgru.Flow(lambda x: 1.5 + jnp.sin(x))
-    found = cgru.enumerate_equilibria(system, box=(-9.0, jnp.full(1, 11.0)), capacity=4)
-    assert bool(found.complete)
-    assert int(found.count) == 0
+    # Batched over the box, of which the second is turned around.
+    low, high = jnp.array([[-9.0], [11.0]]), jnp.array([[11.0], [-9.0]])
+    found = eqx.filter_vmap(
+        lambda a, b: cgru.enumerate_equilibria(system, box=(a, b), capacity=4)
+    )(low, high)
+    assert found.complete.tolist() == [True, False]
+    assert found.count.tolist() == [0, 0]
+    assert [name(member(found, i).result) for i in (0, 1)] == ["successful", "empty_box"]
 
 
 def test_a_line_of_equilibria_ends_and_is_not_complete():

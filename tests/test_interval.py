@@ -81,6 +81,8 @@ class Arb:
     cos = staticmethod(lambda x: x.lift(x.value.cos(), -x.value.sin()))
     maximum = staticmethod(lambda x, y: x if (x - y).value > 0 else x.like(y))
     minimum = staticmethod(lambda x, y: x if (x - y).value < 0 else x.like(y))
+    largest, smallest = maximum, minimum
+    product = staticmethod(lambda x, y: x * y)
 
     @staticmethod
     def sigmoid(x):
@@ -96,6 +98,9 @@ class Jax:
     tanh, exp, expm1, log, log1p = jnp.tanh, jnp.exp, jnp.expm1, jnp.log, jnp.log1p
     sqrt, sin, cos, maximum, minimum = jnp.sqrt, jnp.sin, jnp.cos, jnp.maximum, jnp.minimum
     sigmoid, softplus = jax.nn.sigmoid, jax.nn.softplus
+    largest = staticmethod(lambda *x: jnp.max(jnp.stack(x)))
+    smallest = staticmethod(lambda *x: jnp.min(jnp.stack(x)))
+    product = staticmethod(lambda *x: jnp.prod(jnp.stack(x)))
 
 
 # Functions of two numbers, each around a primitive; `m` is one of the two classes.
@@ -116,6 +121,9 @@ ZOO = {
     "abs": lambda m, x, y: abs(x - 0.2) * abs(y),
     "max": lambda m, x, y: m.maximum(x * y, y - x),
     "min": lambda m, x, y: m.minimum(x * x, y + 0.3) - x,
+    "reductions": lambda m, x, y: (
+        m.largest(x, y) - 0.3 * m.smallest(x * x, y) + m.product(x - 0.2, y)
+    ),
     "softplus": lambda m, x, y: m.softplus(x + 2 * y) - y,
 }
 
@@ -335,6 +343,7 @@ def test_division_by_an_interval_around_zero_gives_no_bounds():
     [
         ("atan2", lambda h: jnp.arctan2(h, 2.0)),
         ("sort", lambda h: jnp.sort(h)),
+        ("scatter", lambda h: jnp.zeros(2).at[0].set(h[1])),
         ("gt", lambda h: jnp.where(h > 0, h, 2 * h)),
         ("while", lambda h: jax.lax.while_loop(lambda x: x[0] < 1, lambda x: x + 1, h)),
         ("convert_element_type", lambda h: h.astype(jnp.float32).astype(float)),

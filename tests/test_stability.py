@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import mpmath
 import numpy as np
 import pytest
 
@@ -118,6 +119,22 @@ def test_closed_form_eigenvalues_are_numpys(seed):
     stability = cgru.classify(cgru.Flow(lambda h: jnp.asarray(matrix) @ h), jnp.zeros(2))
     ours = np.sort_complex(np.asarray(stability.eigenvalues))
     np.testing.assert_allclose(ours, np.sort_complex(np.linalg.eigvals(matrix)), rtol=1e-12)
+
+
+def test_the_small_one_of_two_real_eigenvalues_has_all_its_digits():
+    # Every entry, and the determinant 4, is a floating-point number.
+    matrix = [[-(2.0**27), 2.0**27], [1.0, -(1 + 2.0**-25)]]
+    ours = np.sort(at_place(linear(*matrix))[0].eigenvalues.real)
+    with mpmath.workdps(40):
+        exact = sorted(mpmath.eig(mpmath.matrix(matrix), right=False), key=lambda x: x.real)
+    np.testing.assert_allclose(ours, [float(x.real) for x in exact], rtol=1e-14)
+
+
+def test_a_pair_is_on_the_axis_to_the_rounding_of_the_trace():
+    # The trace is one unit in the last place of 3, and large beside the frequency 1e-4.
+    trace, frequency = np.spacing(3.0), 1e-4
+    field = linear([3 + trace, 1.0], [-(9 + frequency**2), -3.0])
+    assert at_place(field)[0].kind == KINDS.hopf
 
 
 def test_three_dimensions_use_the_same_rules():

@@ -42,9 +42,10 @@ def describe(question, reading, roots, valid):
         index = _sign(jacobian)
         seen = classify(system, point)
         # Eigenvalues that contradict the index have lost the digit that decides.
+        whole = system.jacobian(point)
         plain = KINDS.where(
-            _sign(system.jacobian(point)) == index,
-            simple_kind(system, seen.eigenvalues),
+            _sign(whole) == index,
+            simple_kind(system, whole, seen.eigenvalues),
             KINDS.unknown,
         )
         kind = KINDS.where(singular, seen.kind, plain)

@@ -60,8 +60,10 @@ def enumerate_equilibria(
     and coefficient are those of that point. `result` is then `singular`.
 
     **Fails:** what is listed is proved whatever `result` says, but `complete` is False with
-    `undecided` (a cluster that could not be named), `budget`, `overflow`, `capacity`,
-    `not_isolated`, and with `nonfinite`, where nothing is listed.
+    `undecided` (a cluster that could not be named, or an equation that changes within a
+    billionth of the box: an LSTM whose forget gate is that near to one), `budget`,
+    `overflow`, `capacity`, `not_isolated`, and with `nonfinite` and `empty_box`, where
+    nothing is listed.
     `ValueError` in single precision, for a box that does not fit, and for a field with an
     operation that has no interval rule, which it names.
 
@@ -141,7 +143,7 @@ def _question(system, box):
 @eqx.filter_jit
 def _enumerate(question, reading, capacity, arrays, low, high):
     found = prove(question, reading, capacity, arrays, low, high)
-    finite = jnp.all(low < high)
+    finite, extended = jnp.ones((), bool), jnp.all(low < high)
     for array in (*arrays, low, high):
         finite &= jnp.all(jnp.isfinite(array))
     valid = jnp.arange(capacity) < found.count
@@ -165,11 +167,12 @@ def _enumerate(question, reading, capacity, arrays, low, high):
         coefficient=jnp.where(valid, facts.coefficient, jnp.nan),
         residual=jnp.where(valid, facts.residual, jnp.nan),
         valid=valid,
-        complete=finite & (found.trouble == 0),
+        complete=finite & extended & (found.trouble == 0),
         result=choose(
             RESULTS,
             RESULTS.successful,
             (~finite, RESULTS.nonfinite),
+            (~extended, RESULTS.empty_box),
             *((found.trouble == code, result) for code, result in TROUBLES.items()),
             (jnp.any(valid & (facts.multiplicity != 1)), RESULTS.singular),
         ),

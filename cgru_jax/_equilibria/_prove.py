@@ -235,7 +235,8 @@ def _refine(question, reading, arrays, constants, lowest, highest):
     index = (-1) ** n * sign
     # Eigenvalues that contradict the proved index have lost the digit that decides.
     rounded = (-1) ** jacobian.shape[0] * jnp.sign(determinant(jacobian))
-    kind = KINDS.where(rounded == index, simple_kind(system, values), KINDS.unknown)
+    plain = simple_kind(system, jacobian, values)
+    kind = KINDS.where(rounded == index, plain, KINDS.unknown)
     facts = [
         radius,
         jnp.where(unique, near, jnp.inf),

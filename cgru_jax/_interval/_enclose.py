@@ -38,6 +38,14 @@ BINARY = {
     "max": nodes.maximum,
     "min": nodes.minimum,
 }
+REDUCTIONS = {
+    "reduce_sum": nodes.add,
+    "reduce_prod": nodes.multiply,
+    "reduce_max": nodes.maximum,
+    "reduce_min": nodes.minimum,
+}
+# Treated one by one in `_elementwise`.
+SPECIAL = frozenset("integer_pow pow clamp convert_element_type select_n".split())
 # Functions of exactly known numbers whose floating result is exact, or is not a float.
 EXACT = frozenset(
     "and eq ge gt le lt ne not or xor is_finite floor ceil round sign".split()
@@ -112,12 +120,14 @@ def _apply(equation, operands, radii):
         raise _unsupported(name, "with an index that is computed")
     if name == "dot_general":
         return [_scalars.contract(equation, *operands, nodes.multiply, nodes.add)]
-    if name == "reduce_sum":
-        return [_reduce(nodes.add, operands[0], equation.params["axes"])]
+    if name in REDUCTIONS:
+        return [_reduce(REDUCTIONS[name], operands[0], equation.params["axes"])]
     if not operands:
         with jax.ensure_compile_time_eval():
             value = equation.primitive.bind(**equation.params)
         return [_pool(np.asarray(value), lambda x: nodes.constant(radii, float(x)))]
+    if not any(name in known for known in (UNARY, BINARY, SPECIAL, EXACT)):
+        raise _unsupported(name)
     shape = equation.outvars[0].aval.shape
     grids = [np.broadcast_to(operand, shape).ravel() for operand in operands]
     outputs = [
@@ -160,7 +170,7 @@ def _elementwise(equation, scalars, radii):
             )
             return nodes.constant(radii, value.astype(float))
         raise _unsupported(name, "of a number that depends on the state")
-    raise _unsupported(name)
+    raise _unsupported(name, "with these operands")
 
 
 def _select(condition, if_false, if_true):
