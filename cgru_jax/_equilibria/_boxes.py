@@ -1,5 +1,6 @@
 """What can be proved about the zeros of a program in one box."""
 
+import functools
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -23,6 +24,8 @@ class Verdict(NamedTuple):
     - `centre`, `spread`: every zero in `outer` lies in `centre ± spread` (Krawczyk).
     - `sign`: of the determinant of the Jacobian at the zero, if `unique`; NaN if rounding
       leaves it open.
+    - `inverse`, `contraction`: rows of a matrix Y, and of bounds on |I − Y J| for every J
+      between the gradients in `outer` (mean values included): see `distance`.
     """
 
     empty: Array
@@ -34,6 +37,8 @@ class Verdict(NamedTuple):
     centre: list
     spread: list
     sign: Array
+    inverse: list
+    contraction: list
 
 
 def examine(program, constants, lowest: list, highest: list) -> Verdict:
@@ -62,7 +67,7 @@ def examine(program, constants, lowest: list, highest: list) -> Verdict:
     for value in values:
         box = _interval.contract(value, box)
 
-    centre, spread, sign = _krawczyk(values, middle, radii)
+    centre, spread, sign, inverse, contraction = _krawczyk(values, middle, radii)
     centre, spread, box, empty = _interval.apart((centre, spread, box, empty))
     outer_low = [m - r for m, r in zip(middle, radii, strict=True)]
     outer_high = [m + r for m, r in zip(middle, radii, strict=True)]
@@ -81,11 +86,55 @@ def examine(program, constants, lowest: list, highest: list) -> Verdict:
         empty |= box[j][0] > box[j][1]
     box, empty, unique = _interval.apart((box, empty, unique))
     lows, highs = [b[0] for b in box], [b[1] for b in box]
-    return Verdict(empty, unique, lows, highs, outer_low, outer_high, centre, spread, sign)
+    return Verdict(
+        empty, unique, lows, highs, outer_low, outer_high, centre, spread, sign, inverse,
+        contraction,
+    )  # fmt: skip
+
+
+def distance(program, constants, point: list, inverse: list, contraction: list):
+    """How far a point is from the only zero of `program` in a box that both lie in.
+
+    **Arguments:**
+
+    - `point`: `n` numbers; `inverse`, `contraction`: rows, from the `Verdict` on the box.
+
+    **Returns:** the step `Y F` towards the zero; how much of it may be rounding; and bounds
+    on the distance, infinite if none was found: three lists of `n` numbers.
+
+    **Source:** Y F(p) = Y J (p − x) for a mean value J of the gradient, so the distances d
+    obey d ≤ |Y F(p)| + |I − Y J| d; derived here.
+    """
+    n = len(point)
+    # No radii: the value at a point, with its error and without a gradient.
+    values = _interval.enclose(program, constants, point, [])
+    step, noise = [], []
+    for row in inverse:
+        step.append(sum(y * v.centre for y, v in zip(row, values, strict=True)))
+        doubt = 0.0
+        for y, v in zip(row, values, strict=True):
+            error = 0.0 if v.error is None else v.error
+            doubt = doubt + jnp.abs(y) * (error + 4 * n * EPS * jnp.abs(v.centre))
+        noise.append(doubt * (1 + 8 * (n + 1) * EPS) + TINY)
+    residual = [jnp.abs(s) + d for s, d in zip(step, noise, strict=True)]
+    rows = [[(i == j) - w for j, w in enumerate(row)] for i, row in enumerate(contraction)]
+    inverted, _ = _inverse(rows)
+    # Krawczyk's test has shown that the contraction contracts: any solution of the
+    # inequality is then a bound. One with room for rounding in every coordinate:
+    room = 1e-6 * functools.reduce(jnp.maximum, residual) + EPS**2
+    bound = [
+        sum(a * (r + room) for a, r in zip(row, residual, strict=True)) for row in inverted
+    ]
+    sound = jnp.ones((), bool)
+    for d, r, row in zip(bound, residual, contraction, strict=True):
+        right = r + sum(w * other for w, other in zip(row, bound, strict=True))
+        sound &= (right * (1 + 8 * (n + 1) * EPS) <= d) & (d >= 0)
+    return step, noise, [jnp.where(sound, d, jnp.inf) for d in bound]
 
 
 def _krawczyk(values, middle, radii):
-    """Centre and spread of `m − Y F(m) + (I − Y J)(x − m)` over the box."""
+    """Centre and spread of `m − Y F(m) + (I − Y J)(x − m)` over the box; the sign of the
+    determinant, Y, and bounds on |I − Y J|."""
     n = len(values)
     zero = jnp.zeros(jnp.shape(middle[0]))
     slopes = [[zero if g is None else g + zero if not isinstance(g, tuple) else g
@@ -101,8 +150,9 @@ def _krawczyk(values, middle, radii):
         for row, centres in zip(slopes, mid, strict=True)
     ]
     inverse, sign = _inverse(mid)
-    centre, spread = [], []
+    centre, spread, contraction = [], [], []
     for i in range(n):
+        contraction.append([])
         centre.append(middle[i] - sum(inverse[i][k] * values[k].centre for k in range(n)))
         total = 4 * EPS * (jnp.abs(middle[i]) + jnp.abs(centre[i])) + TINY
         for k in range(n):
@@ -116,8 +166,9 @@ def _krawczyk(values, middle, radii):
             for k in range(n):
                 width = width + jnp.abs(inverse[i][k]) * off[k][j]
             total = total + width * radii[j]
+            contraction[i].append(width * (1 + 8 * (n + 1) * EPS))
         spread.append(total * (1 + 8 * (n + 1) * EPS))
-    return centre, spread, sign
+    return centre, spread, sign, inverse, contraction
 
 
 def _inverse(rows):

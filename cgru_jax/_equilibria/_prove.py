@@ -14,14 +14,13 @@ from .._linalg import determinant, eigenvalues, solve
 from .._results import KINDS
 from .._stability import simple_kind
 from . import _worklist
-from ._boxes import examine
+from ._boxes import distance
 from ._degenerate import find_candidates, is_line, name_cluster
 from ._degree import index_of_cluster
 from ._worklist import Found
 
 NEWTON = 6  # steps from a quarter of the proved box: quadratic convergence needs four
-PROOFS = 10  # attempts at a radius in which the refined zero is the only one
-FAR = 1e-12  # of the size of the box, from where a zero is refined further
+CORRECTIONS = 40  # more steps where it did not arrive, each worth a factor or four
 FACTS = 7  # numbers in a row between the root and the eigenvalues (`_row`)
 
 
@@ -155,7 +154,7 @@ def prove(question, reading, capacity, arrays, low, high) -> Found:
     # done to one zero is traced here, once; nothing in it comes from outside.
     like = functools.partial(jax.ShapeDtypeStruct, dtype=low.dtype)
     hulls, rows = like((_worklist.CLUSTERS, 2 * n)), like((capacity, width))
-    refine = jax.make_jaxpr(refine)(row, low, high)
+    refine = jax.make_jaxpr(refine)(row, low, high, like((2 * n * n + 1,)))
     name = jax.make_jaxpr(name)(row, like((2 * n,)), hulls, rows, low, high)
     refine, name = map(jax.extend.core.jaxpr_as_fun, (refine, name))
 
@@ -176,7 +175,7 @@ def prove(question, reading, capacity, arrays, low, high) -> Found:
             for x, b in zip(operands, batched, strict=True)
         ]
         members = operands[0].shape[1]
-        found = search(*(x.reshape(-1, x.shape[-1]) for x in operands))
+        found = search(*(x.reshape(batch * members, x.shape[-1]) for x in operands))
         found = jax.tree.map(lambda x: x.reshape(batch, members, *x.shape[1:]), found)
         return found, jax.tree.map(lambda _: True, found)
 
@@ -188,9 +187,12 @@ def _budget(n):
     return 4_096 if n <= 2 else 65_536
 
 
-def _refine(question, reading, arrays, constants, lowest, highest):
-    """A zero to round-off, the proof that it is one, and what is to be known about it."""
+def _refine(question, reading, arrays, constants, lowest, highest, proof):
+    """A zero to round-off, how far it may be off, and what is to be known about it."""
     n = lowest.shape[0]
+    *entries, sign = list(proof)
+    rows = [entries[i : i + n] for i in range(0, 2 * n * n, n)]
+    matrices = rows[:n], rows[n:]
     equation = question.equation(arrays)
     scale = jnp.maximum(1.0, jnp.max(jnp.abs(jnp.concatenate([lowest, highest]))))
 
@@ -200,34 +202,24 @@ def _refine(question, reading, arrays, constants, lowest, highest):
 
     point = jax.lax.fori_loop(0, NEWTON, newton, (lowest + highest) / 2)
 
-    def attempt(state):
-        tries, point, _, radius, _, _ = state
-        ends = [
-            [point[j] - radius for j in range(n)],
-            [point[j] + radius for j in range(n)],
-        ]
-        v = examine(question.programs[0], constants, *ends)
-        centre, spread = jnp.stack(v.centre), jnp.stack(v.spread)
-        move = jnp.max(jnp.abs(centre - point))
-        near = jnp.max(jnp.abs(centre - point) + spread) * (1 + 1e-9)
-        # Whatever Newton's method did: it is the zero of the box that is asked about.
-        held = jnp.all((centre - spread >= lowest) & (centre + spread <= highest))
-        # The enclosure sees no positive factors of the equation, which may have kept
-        # Newton's method from arriving: its own step is then the better one.
-        far = move > jnp.maximum(FAR * scale, jnp.max(spread))
-        unique = v.unique & held & ~far
-        point = jnp.where(~unique & far, jnp.clip(centre, lowest, highest), point)
-        wider = jnp.where(far, FAR * scale, 3 * near)
-        radius = jnp.where(unique, radius, wider)
-        return tries + 1, point, unique, radius, near, v.sign
+    # The enclosure sees no positive factors of the equation, which may have kept Newton's
+    # method from arriving, and may be zero elsewhere: its own steps do the rest.
+    def correct(state):
+        tries, point, step, _, _ = state
+        point = jnp.clip(point - step, lowest, highest)
+        program = question.programs[0]
+        step, noise, near = distance(program, constants, list(point), *matrices)
+        return tries + 1, point, jnp.stack(step), jnp.stack(noise), jnp.stack(near)
 
     def open_(state):
-        tries, _, unique, _, near, _ = state
-        return ~unique & (tries < PROOFS) & jnp.isfinite(near)
+        tries, _, step, noise, _ = state
+        settled = 2 * noise + 4 * jnp.finfo(scale.dtype).eps * scale
+        return (tries == 0) | (jnp.any(jnp.abs(step) > settled) & (tries < CORRECTIONS))
 
-    none = jnp.zeros((), bool)
-    start = (0, point, none, FAR * scale, jnp.zeros_like(scale), scale)
-    _, point, unique, radius, near, sign = jax.lax.while_loop(open_, attempt, start)
+    start = (0, point, *(jnp.zeros_like(point) for _ in range(3)))
+    _, point, _, _, near = jax.lax.while_loop(open_, correct, start)
+    near = jnp.max(near) * (1 + 1e-9)
+    alone = jnp.min(jnp.minimum(point - lowest, highest - point)) * (1 - 1e-9)
     state = question.lift(arrays)(point)
     system = reading(question.increment(arrays))
     jacobian = system.jacobian(state)
@@ -238,8 +230,8 @@ def _refine(question, reading, arrays, constants, lowest, highest):
     plain = simple_kind(system, jacobian, values)
     kind = KINDS.where(rounded == index, plain, KINDS.unknown)
     facts = [
-        radius,
-        jnp.where(unique, near, jnp.inf),
+        alone,
+        jnp.where((alone > 0) & ~jnp.isnan(near), near, jnp.inf),
         index,
         jnp.max(jnp.abs(system.residual(state))),
         kind._value,

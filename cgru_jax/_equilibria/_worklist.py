@@ -66,7 +66,7 @@ class _State(NamedTuple):
     queue_owner: Array
     next: Array
     end: Array
-    events: Array  # (2n, E): zeros, parked and undecided boxes
+    events: Array  # (2n + proof, E): zeros, parked and undecided boxes
     event_owner: Array
     event_code: Array
     waiting: Array
@@ -83,10 +83,11 @@ def search(
 
     - `constants`: from the first `needed` columns of parameters, shape `(needed, b)`, to
       what `_interval.enclose` wants.
-    - `refine`: from `(row, low, high)` of one zero, shapes `(K,)`, `(n,)`, `(n,)`, to a
-      list of one row of `width` numbers: the point, the radius in which it is the only
-      zero, the radius in which it surely lies (infinite if it could not be proved),
-      whatever else is wanted.
+    - `refine`: from `(row, low, high, proof)` of one zero, shapes `(K,)`, `(n,)`, `(n,)`,
+      `(2n² + 1,)`, to a list of one row of `width` numbers: the point, the radius in which
+      it is the only zero, the radius in which it surely lies (infinite if it could not be
+      proved), whatever else is wanted. The proof holds inverse, contraction and sign of the
+      `Verdict` on the box.
     - `capacity`, `budget`: zeros and boxes per member.
     - `parameters`: shape `(N, K)`; `low`, `high`: shape `(N, n)`. A member with a NaN in
       one of them gets no box.
@@ -117,7 +118,7 @@ def search(
             queue_owner=jnp.pad(names, (lanes, waiting_room + lanes)),
             next=jnp.int32(lanes),
             end=jnp.int32(lanes + members),
-            events=pad((2 * n, room + lanes)),
+            events=pad((2 * n + 2 * n * n + 1, room + lanes)),
             event_owner=jnp.zeros(room + lanes, jnp.int32),
             event_code=jnp.zeros(room + lanes, jnp.int32),
             waiting=jnp.int32(0),
@@ -173,9 +174,9 @@ def search(
                 extent[member].reshape(blocks),
             ),
         )[1]
-        whole, first, second, code, level = verdict
-        whole, first, second = (
-            jnp.stack([x.reshape(lanes) for x in side]) for side in (whole, first, second)
+        *sides, code, level = verdict
+        whole, proof, first, second = (
+            jnp.stack([x.reshape(lanes) for x in side]) for side in sides
         )
         code, level = code.reshape(lanes), level.reshape(lanes)
         # While there is room to park; afterwards boxes go on being split at once.
@@ -199,7 +200,7 @@ def search(
 
         # The rest that matters, to the events.
         order = _compacted(happened)
-        record = jnp.where(tested, whole, box)[:, order]
+        record = jnp.concatenate([jnp.where(tested, whole, box), proof])[:, order]
         return s._replace(
             boxes=_write(s.boxes, children, base),
             owner=_write(s.owner, twins, base),
@@ -225,7 +226,8 @@ def search(
 
 
 def _judge(program, constants, n, columns, box, level, extent):
-    """What becomes of a block of boxes: hull to report, two children, and a code."""
+    """What becomes of a block of boxes: hull to report, what proves a zero in it, two
+    children, a code, and the level."""
     lowest, highest = [box[j] for j in range(n)], [box[n + j] for j in range(n)]
     v = examine(program, constants(columns), lowest, highest)
     widths = [b - a for a, b in zip(v.low, v.high, strict=True)]
@@ -260,24 +262,27 @@ def _judge(program, constants, n, columns, box, level, extent):
         jnp.where(code == _ZERO, a, b)
         for a, b in zip([*v.outer_low, *v.outer_high], [*v.low, *v.high], strict=True)
     ]
+    proof = [x for matrix in (v.inverse, v.contraction) for row in matrix for x in row]
     # Not stacked here: XLA would compute the whole chain once per entry of the stack.
-    return whole, [*v.low, *first_high], [*second_low, *v.high], code, passed
+    children = [*v.low, *first_high], [*second_low, *v.high]
+    return whole, [*proof, v.sign], *children, code, passed
 
 
 def _settle(s, refine, parameters, low, high, capacity, lanes):
     """Deal with the events: file zeros, queue what was parked, group the rest."""
-    members = low.shape[0]
+    members, n = low.shape
     lane = jnp.arange(lanes)
 
     def step(state):
         done, s = state
-        box = jax.lax.dynamic_slice_in_dim(s.events, done, lanes, 1).T
+        record = jax.lax.dynamic_slice_in_dim(s.events, done, lanes, 1).T
+        box, proof = record[:, : 2 * n], record[:, 2 * n :]
         heir = jax.lax.dynamic_slice_in_dim(s.event_owner, done, lanes)
         owner = heir % members
         code = jax.lax.dynamic_slice_in_dim(s.event_code, done, lanes)
         code = jnp.where(done + lane < s.waiting, code, _EMPTY)
         found, code = _file(
-            s.found, refine, parameters, low, high, capacity, box, owner, code
+            s.found, refine, parameters, low, high, capacity, box, proof, owner, code
         )
 
         parked = code == _PARKED
@@ -300,13 +305,13 @@ def _settle(s, refine, parameters, low, high, capacity, lanes):
     return s._replace(waiting=jnp.int32(0))
 
 
-def _file(found, refine, parameters, low, high, capacity, box, owner, code):
+def _file(found, refine, parameters, low, high, capacity, box, proof, owner, code):
     """Refine zeros and enter those that are new; what stays unproved becomes undecided."""
     n = low.shape[1]
     lane = jnp.arange(len(owner))
     # A box that holds no zero would be the one that the others wait for.
     held = jnp.where((code == _ZERO)[:, None], box, jnp.nan)
-    (rows,) = jax.vmap(refine)(parameters[owner], held[:, :n], held[:, n:])
+    (rows,) = jax.vmap(refine)(parameters[owner], held[:, :n], held[:, n:], proof)
     point, alone, near = rows[:, :n], rows[:, n], rows[:, n + 1]
     proved = jnp.isfinite(near)
     inside = jnp.all(

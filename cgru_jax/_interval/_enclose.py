@@ -60,7 +60,8 @@ def enclose(program, constants, centre, radii) -> list[Node]:
     - `program`: a `Program` of one input of shape `(n,)`.
     - `constants`: for each array that it closes over an object array of its scalars.
     - `centre`, `radii`: `n` scalars each. Every scalar may be an array over a block of
-      boxes; all of them together broadcast.
+      boxes; all of them together broadcast. Without radii, `[]`, the box is the centre, and
+      the nodes have no gradients.
 
     **Returns:** one `Node` per component: range, value at the centre, gradient. Factors
     that are positive whatever the box have been dropped, since they move no zero and do
@@ -69,7 +70,7 @@ def enclose(program, constants, centre, radii) -> list[Node]:
     **Fails:** `ValueError` that names the primitive, for a program that cannot be enclosed.
     """
     pools = [_pool(array, lambda x: nodes.constant(radii, x)) for array in constants]
-    box = np.empty(len(radii), object)
+    box = np.empty(len(centre), object)
     box[:] = [nodes.variable(radii, j, c) for j, c in enumerate(centre)]
     (value,) = _walk(program.jaxpr, [*pools, box], radii)
     return [_without_positive_factors(node).stored() for node in value.ravel()]
