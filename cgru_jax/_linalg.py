@@ -4,6 +4,7 @@ Under `vmap` a LAPACK call on a 2 x 2 matrix costs eight times the closed form. 
 dimensions every formula is written out; above, the library routine is called.
 """
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float, Inexact
 
@@ -71,15 +72,18 @@ def eigenvalues(a: Float[Array, "n n"]) -> Complex[Array, " n"]:
         return (a[0] + 0j).astype(jnp.result_type(a, jnp.complex64))
     if n > 2:
         return jnp.linalg.eigvals(a)
-    half_trace = (a[0, 0] + a[1, 1]) / 2
+    half = (a[0, 0] + a[1, 1]) / 2
     # The difference form keeps the digits that trace^2 - 4 det cancels.
     discriminant = ((a[0, 0] - a[1, 1]) / 2) ** 2 + a[0, 1] * a[1, 0]
-    root = jnp.sqrt(discriminant + 0j)
-    pair = jnp.stack([half_trace + root, half_trace - root])
+    real = discriminant > 0
+    apart = jnp.sqrt(jnp.where(real, discriminant, 1))
+    frequency = jnp.sqrt(jnp.where(real, 1, -discriminant))
     # Of two real ones the smaller would be a difference, without digits beside a large
     # one: their product has them.
-    large = jnp.where(half_trace < 0, pair[1], pair[0]).real
-    real = (discriminant > 0) & (large != 0)
-    small = determinant(a) / jnp.where(real, large, 1)
-    which = jnp.array([False, True]) ^ (half_trace < 0)
-    return jnp.where(real & which, small, pair)
+    large = half + jnp.where(half < 0, -apart, apart)
+    small = determinant(a) / large
+    pair = jnp.where(half < 0, small, large), jnp.where(half < 0, large, small)
+    return jax.lax.complex(
+        jnp.stack([jnp.where(real, x, half) for x in pair]),
+        jnp.stack([jnp.where(real, 0, x) for x in (frequency, -frequency)]),
+    )
