@@ -8,7 +8,7 @@ import pytest
 
 import cgru_jax as cgru
 from cgru_jax import KINDS, RESULTS
-from cgru_jax._cycles import _find
+from cgru_jax._cycles import _find, _moving
 from cgru_jax._results import name
 
 CENTRE = np.array([0.3, -0.2])
@@ -276,6 +276,22 @@ def bautin(p2):
         return cgru.Flow(field)
 
     return family
+
+
+def test_the_sparse_derivative_of_a_cycle_is_the_whole_one():
+    # At a place that is no cycle, in three dimensions, where every entry counts.
+    weights = jnp.cos(jnp.arange(12.0)).reshape(3, 4)
+    view = jnp.array([0.6, 0.0, 0.8])
+    field = lambda _, u: jnp.tanh(weights @ u)
+    unknown = jnp.sin(jnp.arange(8 * 3 + 3) ** 2 + 0.3)
+
+    @jax.jit
+    def both(u):
+        equations = lambda u: _moving.equations(field, None, view, u)
+        return _moving.slopes(field, None, view, u), jax.jacfwd(equations)(u)
+
+    sparse, whole = both(unknown)
+    np.testing.assert_allclose(sparse, whole, rtol=1e-12, atol=1e-12)  # round-off
 
 
 @pytest.fixture(scope="module")
