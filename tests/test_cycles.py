@@ -51,11 +51,6 @@ def adler(p):
     return cgru.Flow(field)
 
 
-def rotation(theta):
-    cos, sin = jnp.cos(theta), jnp.sin(theta)
-    return cgru.Flow(cgru.gru(3 * jnp.array([[cos, -sin], [sin, cos]])))
-
-
 MIX = np.array([[1.0, 0.3, -0.2], [0.1, 1.0, 0.4], [0.5, -0.2, 1.0]])
 MIDDLE = np.array([0.3, -0.2, 0.5])
 
@@ -199,20 +194,6 @@ def test_what_does_not_fit_is_named(change, message):
 def test_single_precision_is_refused():
     with jax.enable_x64(False), pytest.raises(ValueError, match="double precision"):
         cgru.find_cycle(ring(0.5, 1.0, -1.0), [0.5, 0.1], 6.0)
-
-
-@pytest.mark.slow
-def test_the_slow_cycle_of_figure_5():
-    # Periods to ten digits by other means.
-    theta = np.array([0.8, np.pi / 5, np.pi / 10, np.pi / 21])
-    known = np.array([12.20851006, 17.45796528, 43.78708233, 623.6013865])
-    find = lambda theta, guess: cgru.find_cycle(rotation(theta), [0.5, 0.1], guess)
-    cycle = eqx.filter_jit(eqx.filter_vmap(find))(theta, known * [0.8, 1.2, 1.0, 0.9])
-    np.testing.assert_allclose(cycle.period, known, rtol=1e-7)
-    assert names(KINDS, cycle.kind) == ["sink"] * 4
-    # A quarter turn maps the cycle into itself.
-    np.testing.assert_allclose(cycle.high[:, 0], cycle.high[:, 1], rtol=1e-9)
-    np.testing.assert_allclose(cycle.high, -cycle.low, rtol=1e-9)
 
 
 @pytest.mark.slow
