@@ -46,6 +46,8 @@ class Curve(eqx.Module):
     - `turns`: whether it is an event that the last unknown turns round.
     - `crossings`: whether it is one that another curve crosses. They are the most to
       compile; without them a curve is followed through, with no word of it.
+    - `slopes`: to the matrix of derivatives of `equations`, where they are so sparse that
+      one direction for each unknown, which is what is done without it, is a waste.
     """
 
     equations: Program = eqx.field(static=True)
@@ -53,6 +55,7 @@ class Curve(eqx.Module):
     parameters: int = eqx.field(static=True)
     turns: bool = eqx.field(static=True)
     crossings: bool = eqx.field(static=True, default=True)
+    slopes: Program | None = eqx.field(static=True, default=None)
 
 
 class Path(eqx.Module):
@@ -96,8 +99,8 @@ class Setting(eqx.Module):
 def trace(curve: Curve, arrays: tuple, setting: Setting, capacity: int) -> Path:
     """Follow one curve; under `vmap`, a batch of them in lanes.
 
-    **Arguments:** `arrays`: a pair of lists, what the two programs close over. No
-    derivatives flow through: attach them to the answer.
+    **Arguments:** `arrays`: lists, what `equations`, `tests` and, if there is such a
+    program, `slopes` close over. No derivatives flow through: attach them to the answer.
     """
     flat, restore = _raveler(jax.lax.stop_gradient((arrays, setting)))
 
@@ -248,6 +251,7 @@ class _Space:
         if curve.tests is not None:
             self.tests = curve.tests.jaxpr.outvars[0].aval.shape[0]
         small = size <= SCALAR_SIZE
+        small &= curve.slopes is None
         self.scalar = small and all(_scalars.worthwhile(p) for p in programs)
 
     def pack(self, vector):
@@ -269,6 +273,9 @@ class _Space:
         """Value and Jacobian of the equations."""
         arrays, setting = self.restore(row)
         f = functools.partial(self.evaluate, self.curve.equations, arrays[0], setting.scale)
+        if self.curve.slopes is not None:
+            slopes = self.curve.slopes(arrays[2], vector[0] * setting.scale)
+            return f(vector)[0], slopes * setting.scale
         if not self.scalar:
             return f(vector)[0], jax.jacfwd(lambda x: f((x,))[0])(vector[0])
         columns = []

@@ -129,7 +129,7 @@ def reproduce(
         raise ValueError("--only needs the name of an experiment.")
     if experiments is None:
         experiments = Path(__file__).parent.parent / "experiments"
-    _compile_lightly(quick)
+    _compile_lightly(full)
     from . import _reproduce, io
 
     chosen = _reproduce.find_experiments(experiments, only)
@@ -164,14 +164,15 @@ def _run(chosen, out: Path, size: str, records: list) -> None:
                 bar.write(f"{experiment.name} failed: {record['error']}", file=sys.stderr)
 
 
-def _compile_lightly(quick: bool) -> None:
-    """Ask XLA to compile in a half (the small sizes: a third) of its time, which is most of
-    what experiments cost. Flags of the user's own count more."""
+def _compile_lightly(full: bool) -> None:
+    """Ask XLA to compile in a third (for the papers' sizes, which have more to compute: a
+    half) of its time, which is most of what experiments cost. Flags of the user's own
+    count more."""
     # XLA aborts on a flag that it does not know: ask only the releases that know these.
     if not version("jaxlib").startswith("0.10."):
         return
     flags = "--xla_cpu_use_fusion_emitters=false"
-    if quick:
+    if not full:
         flags += " --xla_backend_optimization_level=0"
     os.environ["XLA_FLAGS"] = f"{flags} {os.environ.get('XLA_FLAGS', '')}".strip()
 

@@ -116,8 +116,18 @@ def network(p):
     return cgru.gru(p[:4].reshape(2, 2), p[4:8].reshape(2, 2), p[8:10], p[10:])
 
 
+# Compiled as wholes: there are thousands of networks of one shape, and to trace a verb for
+# each takes longer than what it then does.
+enumerate_ = eqx.filter_jit(lambda cell: cgru.enumerate_equilibria(cgru.Flow(cell)))
+nearest = eqx.filter_jit(
+    lambda cell, points: cgru.nearest_bifurcation(cell, points, free=ARRAYS)
+)
+slowest = eqx.filter_jit(lambda cell: cgru.find_slow_points(cgru.Flow(cell)))
+field = eqx.filter_jit(lambda cell, h: cell(h))
+
+
 def look(cell):
-    found = cgru.enumerate_equilibria(cgru.Flow(cell))
+    found = enumerate_(cell)
     valid = np.asarray(found.valid)
     is_kind = {k: np.asarray(found.kind == getattr(cgru.KINDS, k))[valid] for k in KINDS}
     return {
@@ -145,7 +155,7 @@ def collide(row, cell, found, tries, slow=np.inf):
     """The least change that makes the printed collisions exact; `None` if none does."""
     best = None
     for points in itertools.islice(choices(row, cell, found, slow), tries):
-        near = cgru.nearest_bifurcation(cell, points, free=ARRAYS)
+        near = nearest(cell, jnp.asarray(points))
         distance = float(near.distance)
         if not distance < (best["distance"] if best else np.inf):  # or NaN
             continue
@@ -193,11 +203,8 @@ def between(cell, found):
         yield float(jnp.linalg.norm(field(cell, middle))), middle, (i, j)
 
 
-field = eqx.filter_jit(lambda cell, h: cell(jnp.asarray(h)))
-
-
 def slow_points(cell):
-    slow = cgru.find_slow_points(cgru.Flow(cell))
+    slow = slowest(cell)
     valid = np.asarray(slow.valid)
     both = zip(np.asarray(slow.speed)[valid], np.asarray(slow.points)[valid], strict=True)
     return sorted(both, key=lambda one: one[0])
@@ -207,10 +214,7 @@ def one_collision(cell, found):
     """What the nearest single collisions would give instead, nearest first."""
     places = [(speed, middle) for speed, middle, _ in between(cell, found)]
     places = sorted([*places, *slow_points(cell)], key=lambda place: place[0])
-    near = [
-        cgru.nearest_bifurcation(cell, place[None], free=ARRAYS)
-        for _, place in places[:TRIES]
-    ]
+    near = [nearest(cell, jnp.asarray(place)[None]) for _, place in places[:TRIES]]
     best = {}
     for one in sorted((n for n in near if n.distance > 0), key=lambda n: n.distance):
         there = look(one.cell)

@@ -49,6 +49,8 @@ def main(out: Path, size: str = "default") -> dict:
     numbers = {
         "angles": angles,
         "periods": cycles.period,
+        "low": cycles.low,
+        "high": cycles.high,
         "logarithms": cycles.exponents[:, 1] * cycles.period,
         "trivial_errors": cycles.trivial_error,
         "claims": [

@@ -24,7 +24,7 @@ jax.config.update("jax_enable_x64", True)
 FIGURES = ["5c", "6", "7"]
 FOLD = 0.1478220707  # θ below which the rotation network has four more pairs of equilibria
 DISTANCES = np.geomspace(1e-6, 1e-2, 9)  # of θ from it
-DRAWS = {"quick": 60, "default": 20_000, "full": 500_000}
+DRAWS = {"quick": 60, "default": 4_000, "full": 500_000}
 CHUNK = 512  # networks at once: bounded memory
 
 

@@ -331,23 +331,6 @@ def test_an_experiment_asks_a_question_and_uses_public_names(path):
     assert [argument.arg for argument in main.args.args] == ["out", "size"]
 
 
-@pytest.mark.slow
-def test_a_quick_reproduction_is_whole_and_quick(tmp_path):
-    started = os.times()
-    done = subprocess.run(
-        [*PYTHON, "reproduce", "--quick", "--out", str(tmp_path)],
-        env=ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    ended = os.times()
-    assert done.returncode == 0, done.stderr
-    assert len(list(tmp_path.rglob("*.png"))) >= 10
-    spent = ended.children_user + ended.children_system
-    assert spent - started.children_user - started.children_system < 180
-
-
 def test_every_exit_status_is_in_the_help():
     statuses = (cli.DONE, cli.INCOMPLETE, cli.BAD_INPUT, cli.DAMAGED, cli.INTERRUPTED)
     text = inspect.cleandoc(cli.app.help_epilogue)

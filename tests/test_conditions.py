@@ -143,31 +143,36 @@ def test_a_fold_in_many_dimensions_is_found_like_one_in_one():
 
 def test_the_rotation_oscillates_from_arccos_two_thirds():
     # 3 s cos θ = 2 at the origin, so θ = arccos(2/(3s)); l₁ = −9/(4√5) by (3.20).
-    hopf = succeeded(cgru.locate_hopf(rotation(1.0), [0.01, 0.02], np.pi / 3.8))
+    def place(s):
+        hopf = cgru.locate_hopf(rotation(s), [0.01, 0.02], np.pi / 3.8)
+        return hopf.parameter, hopf
+
+    def slope(s):
+        slope, hopf = jax.grad(place, has_aux=True)(s)
+        return slope, (slope, hopf)
+
+    bend, (slope, hopf) = jax.jit(jax.jacfwd(slope, has_aux=True))(1.0)  # compiled once
+    succeeded(hopf)
     close(hopf.parameter, np.arccos(2 / 3))
     close(hopf.frequency, np.sqrt(5) / 4)
     close(hopf.lyapunov, -9 / (4 * np.sqrt(5)))
-
-    def place(s):
-        return cgru.locate_hopf(rotation(s), [0.01, 0.02], np.pi / 3.8).parameter
-
     want = lambda s: jnp.arccos(2 / (3 * s))
-    close(jax.jit(jax.grad(place))(1.0), jax.grad(want)(1.0))
-    close(jax.jit(jax.hessian(place))(1.0), jax.hessian(want)(1.0), **TWICE)
+    close(slope, jax.grad(want)(1.0))
+    close(bend, jax.hessian(want)(1.0), **TWICE)
 
 
 def test_the_brusselator_as_prigogine_knew_it():
     # B = 1 + A², ω = A, so dB/dA = 2A and d²B/dA² = 2; l₁ = −1/2 at A = 1, by mpmath.
-    hopf = succeeded(cgru.locate_hopf(brusselator(1.0), [1.05, 1.9], 1.9))
-    close(hopf.point, [1, 2])
-    close([hopf.parameter, hopf.frequency, hopf.lyapunov], [2, 1, -0.5])
-
     def reading(A):
         found = cgru.locate_hopf(brusselator(A), [1.05, 1.9], 1.9)
-        return jnp.stack([found.parameter, found.frequency])
+        return jnp.stack([found.parameter, found.frequency]), found
 
     A = jnp.array([0.9, 1.0, 1.1])
-    close(jax.jit(jax.vmap(jax.jacfwd(reading)))(A), np.stack([2 * A, 1 + 0 * A], -1))
+    slopes, found = jax.jit(jax.vmap(jax.jacfwd(reading, has_aux=True)))(A)
+    close(slopes, np.stack([2 * A, 1 + 0 * A], -1))
+    hopf = succeeded(jax.tree.map(lambda x: x[1], found))
+    close(hopf.point, [1, 2])
+    close([hopf.parameter, hopf.frequency, hopf.lyapunov], [2, 1, -0.5])
 
 
 @pytest.mark.parametrize("sign", [-1, 1], ids=["soft", "hard"])
@@ -186,7 +191,7 @@ def test_a_hopf_point_beside_decaying_modes(n):
     mix = jax.random.normal(jax.random.key(n), (n, n)) + 2 * jnp.eye(n)
     rates = -1.0 - jnp.arange(n - 2)
 
-    def family(p, w=1.7):
+    def family(p, w):
         def field(x):
             y = jnp.linalg.solve(mix, x - 0.5)
             u, v = y[0], y[1]
@@ -196,14 +201,15 @@ def test_a_hopf_point_beside_decaying_modes(n):
 
         return cgru.Flow(field)
 
-    hopf = succeeded(cgru.locate_hopf(family, jnp.full(n, 0.52), 0.65))
+    def omega(w):
+        hopf = cgru.locate_hopf(lambda p: family(p, w), jnp.full(n, 0.52), 0.65)
+        return hopf.frequency, hopf
+
+    slope, hopf = jax.grad(omega, has_aux=True)(1.7)
+    succeeded(hopf)
     close(hopf.point, np.full(n, 0.5))
     close([hopf.parameter, hopf.frequency], [0.7, 1.7])
-    # dω/dw = 1 needs the derivative of an eigenvalue.
-    omega = lambda w: (
-        cgru.locate_hopf(lambda p: family(p, w), jnp.full(n, 0.52), 0.65).frequency
-    )
-    close(jax.grad(omega)(1.7), 1.0)
+    close(slope, 1.0)  # needs the derivative of an eigenvalue
 
 
 def test_the_van_der_pol_hopf_point_is_degenerate():

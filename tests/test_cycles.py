@@ -8,7 +8,7 @@ import pytest
 
 import cgru_jax as cgru
 from cgru_jax import KINDS, RESULTS
-from cgru_jax._cycles import _find
+from cgru_jax._cycles import _find, _moving
 from cgru_jax._results import name
 
 CENTRE = np.array([0.3, -0.2])
@@ -49,11 +49,6 @@ def adler(p):
         return jnp.stack([grow * x - turn * y, grow * y + turn * x])
 
     return cgru.Flow(field)
-
-
-def rotation(theta):
-    cos, sin = jnp.cos(theta), jnp.sin(theta)
-    return cgru.Flow(cgru.gru(3 * jnp.array([[cos, -sin], [sin, cos]])))
 
 
 MIX = np.array([[1.0, 0.3, -0.2], [0.1, 1.0, 0.4], [0.5, -0.2, 1.0]])
@@ -202,20 +197,6 @@ def test_single_precision_is_refused():
 
 
 @pytest.mark.slow
-def test_the_slow_cycle_of_figure_5():
-    # Periods to ten digits by other means.
-    theta = np.array([0.8, np.pi / 5, np.pi / 10, np.pi / 21])
-    known = np.array([12.20851006, 17.45796528, 43.78708233, 623.6013865])
-    find = lambda theta, guess: cgru.find_cycle(rotation(theta), [0.5, 0.1], guess)
-    cycle = eqx.filter_jit(eqx.filter_vmap(find))(theta, known * [0.8, 1.2, 1.0, 0.9])
-    np.testing.assert_allclose(cycle.period, known, rtol=1e-7)
-    assert names(KINDS, cycle.kind) == ["sink"] * 4
-    # A quarter turn maps the cycle into itself.
-    np.testing.assert_allclose(cycle.high[:, 0], cycle.high[:, 1], rtol=1e-9)
-    np.testing.assert_allclose(cycle.high, -cycle.low, rtol=1e-9)
-
-
-@pytest.mark.slow
 def test_a_cycle_near_its_saddle_node_and_how_its_period_moves():
     p = np.array([1.01, 1.0001])
     find = lambda p, guess: cgru.find_cycle(adler(p), at(1.1, 0.0), guess)
@@ -276,6 +257,22 @@ def bautin(p2):
         return cgru.Flow(field)
 
     return family
+
+
+def test_the_sparse_derivative_of_a_cycle_is_the_whole_one():
+    # At a place that is no cycle, in three dimensions, where every entry counts.
+    weights = jnp.cos(jnp.arange(12.0)).reshape(3, 4)
+    view = jnp.array([0.6, 0.0, 0.8])
+    field = lambda _, u: jnp.tanh(weights @ u)
+    unknown = jnp.sin(jnp.arange(8 * 3 + 3) ** 2 + 0.3)
+
+    @jax.jit
+    def both(u):
+        equations = lambda u: _moving.equations(field, None, view, u)
+        return _moving.slopes(field, None, view, u), jax.jacfwd(equations)(u)
+
+    sparse, whole = both(unknown)
+    np.testing.assert_allclose(sparse, whole, rtol=1e-12, atol=1e-12)  # round-off
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,6 @@ import cgru_jax as cgru
 from cgru_jax import EVENTS, plot
 from cgru_jax._results import name
 
-from . import problems
-
 
 @pytest.fixture(scope="module")
 def rotation():
@@ -57,11 +55,3 @@ def test_stable_is_drawn_solid_and_unstable_dashed(rotation):
         p, x = line.get_data()
         if np.all(np.asarray(x) == 0) and len(p) > 2:
             assert (line.get_linestyle() == "-") == (np.mean(p) > np.arccos(2 / 3))
-
-
-@pytest.mark.slow  # compiles three verbs for two families
-def test_the_experiment_finds_what_is_known(tmp_path):
-    numbers = problems.experiment("branches").main(tmp_path, "quick")
-    assert {claim["agrees"] for claim in numbers["claims"]} == {True, None}
-    for figure in numbers["figures"]:
-        assert (tmp_path / figure["file"]).stat().st_size > 10_000

@@ -14,8 +14,6 @@ import cgru_jax as cgru
 from cgru_jax import plot
 from cgru_jax.plot import _portrait
 
-from . import problems
-
 ROOT = Path(__file__).parents[1]
 
 
@@ -189,14 +187,3 @@ def test_what_cannot_be_drawn_is_refused(draw, words):
 def test_no_picture_needs_a_window():
     for path in (ROOT / "cgru_jax" / "plot").glob("*.py"):
         assert "pyplot" not in path.read_text()
-
-
-@pytest.mark.slow
-def test_the_figures_of_the_paper_are_drawn_with_what_their_captions_say(tmp_path):
-    report = problems.experiment("portraits").main(tmp_path, "quick")
-    for figure in report["figures"]:
-        assert (tmp_path / figure["file"]).stat().st_size > 50_000
-    verdicts = {claim["claim"]: claim["agrees"] for claim in report["claims"]}
-    assert [claim for claim, agrees in verdicts.items() if not agrees] == [
-        "Figure 6: a pseudo-line attractor"
-    ]

@@ -9,8 +9,6 @@ from scipy import integrate
 import cgru_jax as cgru
 from cgru_jax._rodas import rodas
 
-from . import problems
-
 RESULTS = cgru.RESULTS
 CENTRE = np.array([0.3, -0.2])
 SKEW = np.array([[1.0, 0.6], [-0.2, 0.8]])
@@ -197,12 +195,3 @@ def test_bad_input_is_refused():
         cgru.sectors(flow, np.zeros(2), 0.0)
     with jax.enable_x64(False), pytest.raises(ValueError, match="double precision"):
         cgru.sectors(flow, np.zeros(2, "f4"))
-
-
-@pytest.mark.slow
-def test_the_experiment_finds_one_and_two_homoclinic_regions(tmp_path):
-    numbers = problems.experiment("sectors").main(tmp_path, "quick")
-    assert all(claim["agrees"] for claim in numbers["claims"])
-    assert (tmp_path / numbers["figures"][0]["file"]).stat().st_size > 10_000
-    for name, counts in numbers["sectors"].items():
-        assert counts["index"] == numbers["degrees"][name]

@@ -10,8 +10,6 @@ from scipy import optimize
 import cgru_jax as cgru
 from cgru_jax._equilibria import _slow as engine
 
-from . import problems
-
 RESULTS = cgru.RESULTS
 LINE = cgru.grid(1, 16)
 
@@ -288,15 +286,3 @@ def test_bad_input_is_refused():
         cgru.find_slow_points(flow, capacity=0)
     with pytest.raises(ValueError, match="starts"):
         cgru.find_slow_points(ghost(0.1))
-
-
-@pytest.mark.slow
-def test_the_experiment_finds_the_papers_slow_points(tmp_path):
-    numbers = problems.experiment("slow_points").main(tmp_path, "quick")
-    agrees = [claim["agrees"] for claim in numbers["claims"]]
-    assert agrees[:4] == [True, True, False, True]  # figure 6 has none as printed
-    for figure in numbers["figures"]:
-        assert (tmp_path / figure["file"]).stat().st_size > 10_000
-    # Of the normal form, computed otherwise in experiments/slow_cycle.py; the fold has ten
-    # digits, of which a distance of 1e-6 leaves four.
-    assert abs(numbers["scaling"]["period_times_root"] - 27.04397) < 1e-3

@@ -23,7 +23,7 @@ from .._results import RESULTS, choose
 
 STARTS = 12  # the listed points, and places around them
 AROUND = 0.2  # how far around, as a part of the size of the points
-STEPS = 100  # a regular minimum takes ten
+STEPS = 40  # a regular minimum takes ten; a search that fails takes all
 # A move of a point costs this part of the same move of a parameter while the equations are
 # not solved yet. It has no say in where the minimum is.
 WEIGHT = 0.1

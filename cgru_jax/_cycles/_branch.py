@@ -19,7 +19,7 @@ from .._program import hoist
 from .._results import EVENTS, RESULTS, choose
 from .._systems import Flow, Map
 from ._base import MARGINAL, TRIVIAL, Cycle, factors_at, read, return_map
-from ._moving import begin, equations, field_at, split
+from ._moving import begin, equations, field_at, slopes, split
 
 INTERVALS = 64
 # Where the orbit has this part of the length that it started with, its size goes to zero
@@ -147,6 +147,7 @@ def _trace(
     start, view = begin(field_at(program, frozen, parameter), cycle, intervals)
     start = jnp.append(start, parameter)
     question, constants = hoist(functools.partial(equations, program, frozen, view), start)
+    sparse = hoist(functools.partial(slopes, program, frozen, view), start)
     tests = None, []
     if n > 2:
         tests = hoist(
@@ -171,8 +172,10 @@ def _trace(
         high=jnp.stack([start[-3] + FAR, most, high]),
         crossed=jnp.asarray(False),
     )
-    curve = Curve(question, tests[0], parameters=3, turns=True, crossings=False)
-    path = _arclength.trace(curve, (constants, tests[1]), setting, capacity)
+    curve = Curve(
+        question, tests[0], parameters=3, turns=True, crossings=False, slopes=sparse[0]
+    )
+    path = _arclength.trace(curve, (constants, tests[1], sparse[1]), setting, capacity)
 
     valid = jnp.arange(capacity) < path.count
     known = path.count > 0

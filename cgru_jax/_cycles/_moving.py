@@ -34,12 +34,48 @@ def split(unknown: Float[Array, " u"], n: int):
 def equations(program, arrays, view: Float[Array, " n"], unknown: Float[Array, " u"]):
     """One less than there are unknowns. `view`: the direction in which the orbit is seen;
     its first harmonic over the mesh fixes the phase, whatever its shape."""
-    points, steps, parameter = split(unknown, view.shape[0])
-    length = jnp.exp(unknown[-3])
-    lack = defects(field_at(program, arrays, parameter), points, steps)
+    n = view.shape[0]
+    lack = _lacking(program, arrays, n, unknown)
+    return jnp.concatenate([lack.ravel(), _closing(view, unknown)])
+
+
+def _lacking(program, arrays, n, unknown):
+    points, steps, parameter = split(unknown, n)
+    return defects(field_at(program, arrays, parameter), points, steps)
+
+
+def _closing(view, unknown):
+    points, length = unknown[:-3].reshape(-1, view.shape[0]), jnp.exp(unknown[-3])
     turn = jnp.sin(2 * jnp.pi * jnp.arange(len(points)) / len(points))
-    closing = [jnp.sum(_sides(points)) / length - 1, turn @ (points @ view) / length]
-    return jnp.concatenate([lack.ravel(), jnp.stack(closing)])
+    return jnp.stack(
+        [jnp.sum(_sides(points)) / length - 1, turn @ (points @ view) / length]
+    )
+
+
+def slopes(program, arrays, view: Float[Array, " n"], unknown: Float[Array, " u"]):
+    """The matrix of derivatives of `equations`, shape `(u − 1, u)`.
+
+    An interval holds its two ends and what is common to all, so a direction may move every
+    other point (their number is even): 2n + 3 directions instead of u.
+    """
+    n = view.shape[0]
+    count = (unknown.shape[0] - 3) // n
+    nodes = jnp.arange(count)
+    parity = jnp.arange(2)[:, None] == nodes % 2
+    moved = jnp.einsum("pk,jl->pjkl", parity, jnp.eye(n)).reshape(2 * n, count * n)
+    seeds = jnp.eye(2 * n + 3, unknown.shape[0], k=count * n - 2 * n)
+    seeds = seeds.at[: 2 * n, : count * n].set(moved)
+    lack = lambda u: _lacking(program, arrays, n, u)
+    images = jax.vmap(lambda seed: jax.jvp(lack, (unknown,), (seed,))[1])(seeds)
+    # Of each interval: the derivatives in its even and in its odd end, by component.
+    ends = images[: 2 * n].reshape(2, n, count, n).transpose(2, 0, 3, 1)
+    matrix = jnp.zeros((count, n, count, n))
+    for shift in (0, 1):
+        other = (nodes + shift) % count
+        matrix = matrix.at[nodes, :, other].set(ends[nodes, other % 2])
+    common = images[2 * n :].reshape(3, count * n).T
+    rows = jnp.concatenate([matrix.reshape(count * n, count * n), common], axis=1)
+    return jnp.concatenate([rows, jax.jacfwd(lambda u: _closing(view, u))(unknown)])
 
 
 def _sides(points):
