@@ -12,9 +12,12 @@ def concrete(x) -> bool:
 
 def real_array(owner: str, name: str, value):
     """`value` as a real floating array; concrete values must be finite."""
+    # Lists may hold traced numbers, which NumPy cannot take.
+    traced = not all(map(concrete, jax.tree.leaves(value)))
     try:
-        array = value if isinstance(value, jax.Array) else np.asarray(value)
-    except ValueError as error:
+        whole = isinstance(value, jax.Array)
+        array = value if whole else (jnp if traced else np).asarray(value)
+    except (ValueError, TypeError) as error:
         raise ValueError(
             f"{owner}: {name} is not a rectangular array of numbers ({error})."
         ) from None

@@ -133,3 +133,13 @@ def test_an_input_that_does_not_fit_is_refused_with_both_shapes():
         cell.with_input(jnp.ones(4))
     with pytest.raises(ValueError, match="W_r"):
         cgru.GRU(jnp.eye(2), W_h=jnp.ones((2, 3)), W_r=jnp.ones((2, 4)))
+
+
+def test_a_list_of_traced_numbers_is_a_matrix():
+    # The reset gate at rest halves U_h: h' = (tanh(a h / 2) − h) / 2 has the slope
+    # a (1 − tanh²) / 4 − 1 / 2 in h, and ∂h'/∂a = h (1 − tanh²) / 4.
+    increment = lambda a: cgru.gru([[a]])(jnp.array([0.4]))[0]
+    slope = 0.1 * (1 - np.tanh(0.5) ** 2)
+    np.testing.assert_allclose(jax.grad(increment)(2.5), slope, rtol=1e-14)
+    with pytest.raises(ValueError, match="GRU: U_h is not a rectangular array"):
+        jax.grad(lambda a: cgru.gru([[a, 1.0], [a]])(jnp.zeros(2))[0])(2.5)

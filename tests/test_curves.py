@@ -116,6 +116,17 @@ def test_a_start_far_from_any_fold_is_refused():
     assert jnp.isnan(curve.parameters).all()
 
 
+def test_a_start_on_a_cusp_is_told_what_it_is():
+    # One unit with the gates at rest has its cusp at U_h = 2; a cell takes no NaN, which is
+    # what a refused start becomes.
+    family = lambda p: cgru.Flow(cgru.gru([[p[0]]], b_h=p[1]))
+    curve = cgru.trace_fold_curve(
+        family, [0.0], [2.0, 0.0], bounds=((1, -1), (5, 1)), capacity=8
+    )
+    assert name(curve.result) == "degenerate"
+    assert not curve.valid.any()
+
+
 @pytest.mark.parametrize(
     ("call", "says"),
     [

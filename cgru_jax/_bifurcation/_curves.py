@@ -115,15 +115,15 @@ def trace_fold_curve(
     functions, which need no orientation of the left null vector, are derived here.
     """
     verb = "trace_fold_curve"
-    field, refusal, start, found, low, high, direction = _posed(
+    field, refusal, start, found, sound, low, high, direction = _posed(
         verb, FoldCondition(), family, point, parameter, bounds, direction, capacity
     )
     n = start.shape[0]
     # Where the start is no fold any unit vector will do: it is refused anyway.
-    jacobian = jax.jacfwd(field)(start, found)
+    jacobian = jax.jacfwd(field)(*sound)
     v, _ = null_vectors(jnp.where(jnp.isfinite(jacobian), jacobian, jnp.eye(n)))
     setting = _setting(start, v, found, high - low, direction, low, high)
-    program, arrays = hoist_field(field, start, found)
+    program, arrays = hoist_field(field, *sound)
     return _fold_curve(program, refusal, capacity, arrays, setting)
 
 
@@ -151,20 +151,21 @@ def trace_hopf_curve(
     **Source:** Kuznetsov, section 10.3; ω² as an unknown with a bound is derived here.
     """
     verb = "trace_hopf_curve"
-    field, refusal, start, found, low, high, direction = _posed(
+    field, refusal, start, found, sound, low, high, direction = _posed(
         verb, HopfCondition(), family, point, parameter, bounds, direction, capacity
     )
-    square = squared_frequency(jax.jacfwd(field)(start, found))[None]
+    square = squared_frequency(jax.jacfwd(field)(*sound))[None]
     lowest = jnp.append(SLOWEST, low)
     highest = jnp.append(FASTEST * jnp.maximum(1, square), high)
     setting = _setting(start, square, found, high - low, direction, lowest, highest)
-    program, arrays = hoist_field(field, start, found)
+    program, arrays = hoist_field(field, *sound)
     return _hopf_curve(program, refusal, capacity, arrays, setting)
 
 
 def _posed(verb, condition, family, point, parameter, bounds, direction, capacity):
     """The checked arguments, and a start on the curve (NaN where there is none): found by
-    moving the one parameter or the other, whichever is nearer."""
+    moving the one parameter or the other, whichever is nearer. Beside it the same with the
+    guess in place of a NaN, which a family may refuse."""
     field, reading, point, parameter = pose(verb, family, point, parameter, 2)
     if not issubclass(reading, condition.reading) or point.shape[0] < condition.smallest:
         raise ValueError(
@@ -185,7 +186,9 @@ def _posed(verb, condition, family, point, parameter, bounds, direction, capacit
     nearest = jnp.argmin(far)
     start, found, refusal = jax.tree.map(lambda x: x[nearest], (start, found, refusal))
     start, found, low, high = jax.lax.stop_gradient((start, found, low, high))
-    return field, refusal, start, found, low, high, direction
+    there = jnp.all(jnp.isfinite(found))
+    sound = jnp.where(there, start, point), jnp.where(there, found, parameter)
+    return field, refusal, start, found, sound, low, high, direction
 
 
 def _setting(start, between, found, width, direction, low, high):
