@@ -68,9 +68,10 @@ def trace_manifold(
     closes over.
 
     **Fails:** `no_saddle` or `nonfinite`: all is NaN. `max_steps`, `diverged`: the points
-    that were not reached are NaN. `arrived` (it came within about 3e-5 of an equilibrium)
-    and `outside` (of the box) say why it is shorter than was asked for. `ValueError` for a
-    `Map`, in single precision, and for shapes that do not fit.
+    that were not reached are NaN. `arrived` (an equilibrium lies within about 3e-5 of the
+    size of the state, 1 + max|saddle|) and `outside` (of the box) say why it is shorter
+    than was asked for. `ValueError` for a `Map`, in single precision, and for shapes that
+    do not fit.
 
     **Source:** B. Krauskopf et al., A survey of methods for computing (un)stable manifolds
     of vector fields, 2005, section 1.
