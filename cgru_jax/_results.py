@@ -90,6 +90,16 @@ class RESULTS(eqx.Enumeration):
         "The period grew beyond `longest`: an equilibrium is about to appear on the cycle, "
         "or the cycle is about to meet a saddle."
     )
+    no_saddle = (
+        "There is no saddle near the guess with exactly one eigenvalue on the side that is "
+        "asked for. Start nearer to it, or reverse the time."
+    )
+    arrived = "The curve came to an equilibrium and ends there."
+    outside = "The curve left the box."
+    no_connection = (
+        "The orbit that leaves the saddle comes nowhere near to where it should go. Try "
+        "the other side, a larger `length`, or a parameter nearer to the connection."
+    )
 
 
 class KINDS(eqx.Enumeration):
