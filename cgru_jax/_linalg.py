@@ -76,3 +76,12 @@ def eigenvalues(a: Float[Array, "n n"]) -> Complex[Array, " n"]:
     discriminant = ((a[0, 0] - a[1, 1]) / 2) ** 2 + a[0, 1] * a[1, 0]
     root = jnp.sqrt(discriminant + 0j)
     return jnp.stack([half_trace + root, half_trace - root])
+
+
+def beside(unit: Float[Array, " n"]) -> Float[Array, "n m"]:
+    """Unit vectors as columns that span what is perpendicular to one, m = n − 1."""
+    # A mirror that brings the vector onto an axis; the other axes then span the rest.
+    axis = jnp.zeros_like(unit).at[0].set(jnp.where(unit[0] > 0, -1.0, 1.0))
+    mirror = unit - axis
+    mirror = mirror / jnp.linalg.norm(mirror)
+    return (jnp.eye(len(unit)) - 2 * jnp.outer(mirror, mirror))[:, 1:]

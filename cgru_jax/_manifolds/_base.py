@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from .._conditions._base import newton
+from .._conditions import newton
 from .._implicit import attach, second_derivative, smallest_singular
-from .._linalg import eigenvalues, solve
+from .._linalg import determinant, eigenvalues, solve
 from .._program import hoist
 
 # An eigenvalue below this part of the largest one may be zero: a fold moves it by the
@@ -55,9 +55,7 @@ def leaving(field, guess: Float[Array, " n"], side, like=None) -> Leaving:
     point = attach(program, arrays, root)
     jacobian = jax.jacfwd(field)(point)
     still = jax.lax.stop_gradient(jacobian)
-    values = eigenvalues(jacobian)
-    slowest = jnp.max(jnp.where(jnp.real(values) > 0, -jnp.inf, jnp.real(values)))
-    values = jax.lax.stop_gradient(values)
+    values = eigenvalues(still)
     growth = jnp.real(values)
     margin = HYPERBOLIC * jnp.max(jnp.abs(values))
     alone = (jnp.sum(growth > 0) == 1) & jnp.all(jnp.abs(growth) > margin)
@@ -70,6 +68,8 @@ def leaving(field, guess: Float[Array, " n"], side, like=None) -> Leaving:
     frame = frame * side * jnp.where(frame @ like < 0, -1, 1)
     along, rate = _eigenpair(jacobian, frame, rate, frame)
     across, _ = _eigenpair(jacobian.T, left / (left @ frame), rate, along)
+    slowest = values[jnp.argmax(jnp.where(growth > 0, -jnp.inf, growth))]
+    slowest = _eigenvalue(jacobian, slowest)
     return Leaving(point, rate, along, frame, across, slowest, alone & converged)
 
 
@@ -83,6 +83,20 @@ def _eigenpair(matrix, vector, value, border):
     question, constants = hoist(equations, guess)
     u = attach(question, constants, guess)
     return u[:-1], u[-1]
+
+
+def _eigenvalue(matrix, value):
+    """The real part of a simple eigenvalue, real or complex, with its derivatives: its two
+    parts are a root of those of the characteristic polynomial, analytic as it is."""
+
+    def equations(u):
+        shifted = matrix - jax.lax.complex(u[0], u[1]) * jnp.eye(len(matrix))
+        value = determinant(shifted)
+        return jnp.stack([value.real, value.imag])
+
+    guess = jnp.stack([value.real, value.imag])
+    question, constants = hoist(equations, guess)
+    return attach(question, constants, guess)[0]
 
 
 def size_of(point):

@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
-from .._conditions._base import newton
+from .._conditions import newton
 from .._errors import check_x64, concrete, real_array
+from .._implicit import attach
 from .._program import hoist_numbers
 from .._results import RESULTS, choose
 from .._systems import AbstractSystem, Flow
@@ -65,7 +66,8 @@ def trace_manifold(
     - `box`: lower and upper corner, beyond which it is not followed.
 
     **Returns:** a `Manifold`, differentiable in reverse mode in everything that `system`
-    closes over.
+    closes over: points and `end` at fixed lengths, an equilibrium that was reached, saddle
+    and rate. `length` has no derivative.
 
     **Fails:** `no_saddle` or `nonfinite`: all is NaN. `max_steps`, `diverged`: the points
     that were not reached are NaN. `arrived` (an equilibrium lies within about 3e-5 of the
@@ -155,6 +157,7 @@ def _trace(program, count, arrays, guess, side, length, corners):
     states = jnp.where(early[:, None], near, states)
     still = functools.partial(program, jax.lax.stop_gradient(arrays))
     rest, converged = newton(still, jax.lax.stop_gradient(last))
+    rest = attach(program, arrays, rest)
     # Something slow without an equilibrium beside it is where the steps end.
     arrived = rests & converged & (jnp.max(jnp.abs(rest - last)) <= 1e-2 * size)
     fine = jnp.all(jnp.isfinite(last))
@@ -173,7 +176,7 @@ def _trace(program, count, arrays, guess, side, length, corners):
     return Manifold(
         points=jnp.where(there, states, jnp.nan),
         lengths=nan(lengths),
-        length=nan(ended),
+        length=jax.lax.stop_gradient(nan(ended)),
         end=nan(jnp.where(arrived, rest, last)),
         saddle=nan(saddle.point),
         rate=nan(saddle.rate),
