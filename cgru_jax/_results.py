@@ -85,10 +85,17 @@ class RESULTS(eqx.Enumeration):
         "The trivial multiplier is not one: the mesh is too coarse for a verdict on "
         "stability. Raise `intervals`."
     )
-    shrunk = "The cycle shrank to a point: a Hopf bifurcation is near."
+    shrunk = (
+        "The orbit shrank to a point: for a cycle a Hopf bifurcation is near, for a "
+        "homoclinic orbit a Bogdanov–Takens point."
+    )
     slow = (
         "The period grew beyond `longest`: an equilibrium is about to appear on the cycle, "
         "or the cycle is about to meet a saddle."
+    )
+    saddle_node = (
+        "The saddle is about to meet a node: beyond, the orbit is one of a saddle-node, "
+        "and a cycle ends where that appears on it."
     )
     no_saddle = (
         "There is no saddle near the guess with exactly one eigenvalue on the side that is "

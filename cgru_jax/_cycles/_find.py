@@ -15,7 +15,7 @@ from .._steps import follow_adaptive
 from .._systems import AbstractSystem, Flow, Map
 from ._base import Cycle, at_times, chain, read
 from ._collocation import coefficients, derivatives, rates, spread
-from ._cyclic import Chain, factor, solve
+from ._cyclic import Chain, linearise, solve
 
 LAPS = 20
 INTERVALS = 128  # van der Pol at μ = 2, and four ghosts in a lap of 623, to 1e-10
@@ -234,7 +234,7 @@ def _close(field, points, steps):
         equations = lambda u: frozen(u.at[-1].multiply(period))
         # The unit of time is the period, so that no step can be long in it.
         unknown = jnp.append(points.ravel(), 1.0)
-        move = solve(factor(equations, unknown, n), equations(unknown))
+        move = solve(*linearise(equations, unknown, n))
         long = jnp.max(jnp.abs(move) / jnp.append(jnp.full(count * n, size), 1.0))
         move = jnp.where(jnp.isfinite(long), move / jnp.maximum(1, 4 * long), 0)
         points = points - move[:-1].reshape(count, n)

@@ -8,13 +8,13 @@ import jax.numpy as jnp
 
 from .._conditions import as_field
 from .._conditions._base import NEAR, REACH
-from .._cycles._cyclic import Chain
+from .._cycles._cyclic import Chain, is_degenerate
 from .._implicit import attach
 from .._program import hoist
 from .._results import RESULTS, choose
 from ._base import leaving
 from ._first import first_guess
-from ._pieces import ENDS, close, equations
+from ._pieces import ENDS, close, equations, saddles
 
 MESHES = 4
 
@@ -36,8 +36,9 @@ def _search(program, count, arrays, start, end, guess, side, length):
     points, steps, passes = first_guess(
         program, count, (arrays, guess), origin, target, length, end is None
     )
-    unknown, steps, converged, singular = close(
-        field, points, guess, steps, origin, target, apart, MESHES
+    first = points, guess, steps
+    points, parameter, steps, converged, (factors, _) = close(
+        field, first, origin, target, apart, MESHES, False
     )
     finite = jnp.isfinite(guess) & jnp.all(jnp.isfinite(start)) & jnp.isfinite(length)
     for array in arrays:
@@ -49,10 +50,11 @@ def _search(program, count, arrays, start, end, guess, side, length):
         (~(origin.alone & target.alone), RESULTS.no_saddle),
         (~passes, RESULTS.no_connection),
         (~converged, RESULTS.not_converged),
-        (singular, RESULTS.degenerate),
+        (is_degenerate(factors), RESULTS.degenerate),
     )
     # Where nothing was found, numbers with which the rest can be computed.
-    spare = jnp.append(jnp.cos(jnp.arange(len(unknown) - 1.0)), guess)
+    unknown = jnp.append(points.ravel(), parameter)
+    spare = jnp.append(jnp.cos(jnp.arange(points.size)), guess)
     good = result == RESULTS.successful
     unknown = jnp.where(good, unknown, spare)
     steps = jnp.where(good, steps, 1 / count)
@@ -67,7 +69,8 @@ def _settle(program, count, back, arrays, start, guess, found):
     target = origin if back else target
     n = start.shape[0]
     field = as_field(program, arrays)
-    posed = functools.partial(equations, field, origin, target, apart, steps)
+    ends = functools.partial(saddles, field, origin, target)
+    posed = functools.partial(equations, field, ends, apart, steps)
     question, constants = hoist(posed, unknown)
     good = result == RESULTS.successful
     unknown = attach(question, constants, unknown, good, Chain(n))
