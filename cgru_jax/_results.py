@@ -97,6 +97,10 @@ class RESULTS(eqx.Enumeration):
         "The saddle is about to meet a node: beyond, the orbit is one of a saddle-node, "
         "and a cycle ends where that appears on it."
     )
+    no_saddle_node = (
+        "No saddle-nodes account for the period of this cycle: it is not slow enough yet "
+        "to tell, or it slows down beside a saddle (a homoclinic orbit is near)."
+    )
     no_saddle = (
         "There is no saddle near the guess with exactly one eigenvalue on the side that is "
         "asked for. Start nearer to it, or reverse the time."
