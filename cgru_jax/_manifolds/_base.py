@@ -1,5 +1,7 @@
 """A saddle that one direction leaves, and the orbit that leaves along it."""
 
+import functools
+
 import diffrax
 import equinox as eqx
 import jax
@@ -52,7 +54,7 @@ def leaving(field, guess: Float[Array, " n"], side, like=None) -> Leaving:
     program, arrays = hoist(field, guess)
     frozen = jax.lax.stop_gradient(arrays)
     root, converged = newton(lambda x: program(frozen, x), jax.lax.stop_gradient(guess))
-    point = attach(program, arrays, root)
+    point = attach(program, arrays, root, linear=_regular)
     jacobian = jax.jacfwd(field)(point)
     still = jax.lax.stop_gradient(jacobian)
     values = eigenvalues(still)
@@ -81,8 +83,14 @@ def _eigenpair(matrix, vector, value, border):
 
     guess = jax.lax.stop_gradient(jnp.append(vector, value))
     question, constants = hoist(equations, guess)
-    u = attach(question, constants, guess)
+    u = attach(question, constants, guess, linear=_regular)
     return u[:-1], u[-1]
+
+
+def _regular(residual, root, valid):
+    """How to solve with the Jacobian of `residual`: `alone` says that it is not singular,
+    and to ask again is the most to compile."""
+    return functools.partial(solve, jax.jacfwd(residual)(root)), jnp.asarray(False)
 
 
 def _eigenvalue(matrix, value):
@@ -96,7 +104,7 @@ def _eigenvalue(matrix, value):
 
     guess = jnp.stack([value.real, value.imag])
     question, constants = hoist(equations, guess)
-    return attach(question, constants, guess)[0]
+    return attach(question, constants, guess, linear=_regular)[0]
 
 
 def size_of(point):
