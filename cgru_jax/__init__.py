@@ -60,6 +60,16 @@ if TYPE_CHECKING:
     from ._equilibria import grid as grid
     from ._integrate import Trajectory as Trajectory
     from ._integrate import integrate as integrate
+    from ._manifolds import SNIC as SNIC
+    from ._manifolds import Heteroclinic as Heteroclinic
+    from ._manifolds import Homoclinic as Homoclinic
+    from ._manifolds import HomoclinicCurve as HomoclinicCurve
+    from ._manifolds import Manifold as Manifold
+    from ._manifolds import locate_heteroclinic as locate_heteroclinic
+    from ._manifolds import locate_homoclinic as locate_homoclinic
+    from ._manifolds import locate_snic as locate_snic
+    from ._manifolds import trace_homoclinic_curve as trace_homoclinic_curve
+    from ._manifolds import trace_manifold as trace_manifold
     from ._results import EVENTS as EVENTS
     from ._results import KINDS as KINDS
     from ._results import RESULTS as RESULTS
@@ -127,6 +137,16 @@ _HOMES = {
     "grid": "_equilibria",
     "Trajectory": "_integrate",
     "integrate": "_integrate",
+    "SNIC": "_manifolds",
+    "Heteroclinic": "_manifolds",
+    "Homoclinic": "_manifolds",
+    "HomoclinicCurve": "_manifolds",
+    "Manifold": "_manifolds",
+    "locate_heteroclinic": "_manifolds",
+    "locate_homoclinic": "_manifolds",
+    "locate_snic": "_manifolds",
+    "trace_homoclinic_curve": "_manifolds",
+    "trace_manifold": "_manifolds",
     "EVENTS": "_results",
     "KINDS": "_results",
     "RESULTS": "_results",

@@ -87,3 +87,12 @@ def eigenvalues(a: Float[Array, "n n"]) -> Complex[Array, " n"]:
         jnp.stack([jnp.where(real, x, half) for x in pair]),
         jnp.stack([jnp.where(real, 0, x) for x in (frequency, -frequency)]),
     )
+
+
+def beside(unit: Float[Array, " n"]) -> Float[Array, "n m"]:
+    """Unit vectors as columns that span what is perpendicular to one, m = n − 1."""
+    # A mirror that brings the vector onto an axis; the other axes then span the rest.
+    axis = jnp.zeros_like(unit).at[0].set(jnp.where(unit[0] > 0, -1.0, 1.0))
+    mirror = unit - axis
+    mirror = mirror / jnp.linalg.norm(mirror)
+    return (jnp.eye(len(unit)) - 2 * jnp.outer(mirror, mirror))[:, 1:]

@@ -88,10 +88,31 @@ class RESULTS(eqx.Enumeration):
         "The trivial multiplier is not one: the mesh is too coarse for a verdict on "
         "stability. Raise `intervals`."
     )
-    shrunk = "The cycle shrank to a point: a Hopf bifurcation is near."
+    shrunk = (
+        "The orbit shrank to a point: for a cycle a Hopf bifurcation is near, for a "
+        "homoclinic orbit a Bogdanov–Takens point."
+    )
     slow = (
         "The period grew beyond `longest`: an equilibrium is about to appear on the cycle, "
         "or the cycle is about to meet a saddle."
+    )
+    saddle_node = (
+        "The saddle is about to meet a node: beyond, the orbit is one of a saddle-node, "
+        "and a cycle ends where that appears on it."
+    )
+    no_saddle_node = (
+        "No saddle-nodes account for the period of this cycle: it is not slow enough yet "
+        "to tell, or it slows down beside a saddle (a homoclinic orbit is near)."
+    )
+    no_saddle = (
+        "There is no saddle near the guess with exactly one eigenvalue on the side that is "
+        "asked for. Start nearer to it, or reverse the time."
+    )
+    arrived = "The curve came to an equilibrium and ends there."
+    outside = "The curve left the box."
+    no_connection = (
+        "The orbit that leaves the saddle comes nowhere near to where it should go. Try "
+        "the other side, a larger `length`, or a parameter nearer to the connection."
     )
 
 

@@ -155,6 +155,7 @@ def follow_up(down, up, hopf, end, limit):
     square = born["high"][-8:] ** 2
     birth = float(np.polyfit(square, born["theta"][-8:], 2)[2])
     lap = float(np.polyfit(square, born["period"][-8:], 2)[2])
+    snic = ending(down)
     whole = [down.result == RESULTS.slow, up.result == RESULTS.shrunk]
     quiet = not int(down.events.count) and not int(up.events.count)
     return {
@@ -188,6 +189,19 @@ def follow_up(down, up, hopf, end, limit):
                 "note": f"four saddle-nodes on the cycle at θ_c = {end:.10f} (printed: "
                 f"0.1478220707) have the limit {limit:.4f}",
             },
+            {
+                "claim": "the cycle ends where four pairs of equilibria appear on it",
+                "paper": "four slow points at once (figure 5C)",
+                "found": f"{int(snic.valid.sum())} saddle-nodes at θ = "
+                f"{float(snic.parameter):.12f}; their normal forms: period · √(θ − θ_c) → "
+                f"{float(snic.passage):.4f}",
+                "agrees": bool(
+                    snic.valid.sum() == 4
+                    and abs(snic.parameter - end) < 1e-10
+                    and abs(snic.passage / limit - 1) < 1e-6
+                ),
+                "note": "recognised from the last cycle of the branch, by locate_snic",
+            },
         ],
         "figures": [
             {
@@ -199,6 +213,13 @@ def follow_up(down, up, hopf, end, limit):
             }
         ],
     }
+
+
+def ending(branch):
+    """The saddle-nodes to which the last, slowest cycle of a branch points."""
+    last = int(np.sum(np.asarray(branch.valid))) - 1
+    cycle = jax.tree.map(lambda x: x[last], branch.cycles)
+    return cgru.locate_snic(rotation, cycle, branch.parameters[last])
 
 
 def draw_orbits(path, angles, cycles):

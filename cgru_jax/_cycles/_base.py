@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float
 
-from .._linalg import eigenvalues
+from .._linalg import beside, eigenvalues
 from .._results import KINDS, RESULTS, choose
 from ._collocation import average, coefficients, defects, derivatives, interpolate
 from ._cyclic import Factors, factor
@@ -178,12 +178,6 @@ def floquet(field, pieces, steps, factors, start):
 
 def return_map(factors: Factors, flow: Float[Array, " n"]) -> Float[Array, "m m"]:
     """The derivative of the return map on the plane across the flow, m = n − 1."""
-    n = flow.shape[0]
     lap = -jnp.linalg.solve(factors.open_last, factors.open_first)
-    # A rotation that brings the flow onto an axis; the other axes then span the plane.
-    unit = flow / jnp.linalg.norm(flow)
-    axis = jnp.zeros(n).at[0].set(jnp.where(unit[0] > 0, -1.0, 1.0))
-    mirror = unit - axis
-    mirror = mirror / jnp.linalg.norm(mirror)
-    across = (jnp.eye(n) - 2 * jnp.outer(mirror, mirror))[:, 1:]
+    across = beside(flow / jnp.linalg.norm(flow))
     return across.T @ lap @ across

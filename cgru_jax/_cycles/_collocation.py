@@ -25,6 +25,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 DERIVATIVES = 4
+EQUAL = 0.2  # part of a mesh that is spread evenly over time
 _WEIGHTS = (1 / 2, 3 / 28, 1 / 84, 1 / 1680)
 # Five Gauss points on (0, 1): exact to degree nine, that of the interpolant.
 _NODES, _GAUSS = (x / 2 for x in np.polynomial.legendre.leggauss(5))
@@ -75,6 +76,24 @@ def coefficients(points, towers, steps) -> Float[Array, "N 10 n"]:
 def interpolate(polynomial: Float[Array, "p n"], at: Float[Array, ""]) -> Array:
     """The state a part `at` (0 to 1) into an interval, shape `(n,)`."""
     return jnp.polyval(polynomial, at - 0.5)
+
+
+def rates(towers: Float[Array, "N 4 n"]) -> Float[Array, " N"]:
+    """How fast an orbit changes its course at each point, in units that intervals should
+    share: the fourth root of its fourth derivative."""
+    return jnp.linalg.norm(towers[:, -1], axis=1) ** (1 / DERIVATIVES)
+
+
+def spread(cost, times, places):
+    """Times that cut an orbit into intervals that are alike.
+
+    `cost`: of the pieces between `times`; `places`: parts (0 to 1) of the whole cost, of
+    which a part is spread evenly.
+    """
+    steps = jnp.diff(times)
+    cost = (1 - EQUAL) * cost / jnp.sum(cost) + EQUAL * steps / jnp.sum(steps)
+    amount = jnp.append(0.0, jnp.cumsum(cost))
+    return jnp.interp(places, amount / amount[-1], times)
 
 
 def _basis():

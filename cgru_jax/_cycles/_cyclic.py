@@ -38,7 +38,12 @@ class Factors(eqx.Module):
 
 
 def factor(residual, unknown: Float[Array, " u"], n: int) -> Factors:
-    """Differentiate a residual of this shape and eliminate points 1 to N − 1.
+    """Differentiate a residual of this shape and eliminate points 1 to N − 1."""
+    return linearise(residual, unknown, n)[0]
+
+
+def linearise(residual, unknown: Float[Array, " u"], n: int):
+    """The eliminated equations and the residual itself.
 
     Neighbours of one parity are never in one block, so 2n + 1 directions give the whole
     Jacobian; `N` is even.
@@ -50,7 +55,8 @@ def factor(residual, unknown: Float[Array, " u"], n: int) -> Factors:
     points = jnp.einsum("kp,jl->pjkl", parity[:, None] == jnp.arange(2), jnp.eye(n))
     points = jnp.pad(points.reshape(2 * n, -1), ((0, 1), (0, 1)))
     seeds = points.at[-1, -1].set(1.0)
-    images = jax.vmap(lambda seed: jax.jvp(residual, (unknown,), (seed,))[1])(seeds)
+    push = jax.vmap(lambda s: jax.jvp(residual, (unknown,), (s,)), out_axes=(None, 0))
+    value, images = push(seeds)
     blocks = images[:-1, :-1].reshape(2, n, count, n).transpose(0, 2, 3, 1)
     even = (parity == 0)[:, None, None]
     here = jnp.where(even, blocks[0], blocks[1])
@@ -83,7 +89,7 @@ def factor(residual, unknown: Float[Array, " u"], n: int) -> Factors:
     ends, kept = jax.lax.scan(eliminate, start, (here[1:], there[1:], common[1:]))
     first, open_, shared = ends
     closing = jnp.block([[first + open_, shared[:, None]], [last, jnp.zeros(1)]])
-    return Factors(*kept, first, open_, closing)
+    return Factors(*kept, first, open_, closing), value
 
 
 def solve(factors: Factors, right: Float[Array, " u"]) -> Float[Array, " u"]:

@@ -14,12 +14,8 @@ from .._results import KINDS, RESULTS, choose
 from .._steps import follow_adaptive
 from .._systems import AbstractSystem, Flow, Map
 from ._base import Cycle, at_times, chain, read
-from ._collocation import (
-    DERIVATIVES,
-    coefficients,
-    derivatives,
-)
-from ._cyclic import Chain, factor, solve
+from ._collocation import coefficients, derivatives, rates, spread
+from ._cyclic import Chain, linearise, solve
 
 LAPS = 20
 INTERVALS = 128  # van der Pol at μ = 2, and four ghosts in a lap of 623, to 1e-10
@@ -27,7 +23,6 @@ SAMPLES = 1024  # of the orbit that is followed, in a lap
 # A period is looked for between these parts of the guess: the guess is within 30 %.
 SHORTEST, LONGEST = 0.7, 1.45
 ROUNDS, STEPS = 4, 12  # meshes, and steps of Newton's method on each
-EQUAL = 0.2  # part of the mesh that is spread evenly over time
 FLAT = 1e-6  # an orbit smaller than this, as a part of the size of the state, is a point
 
 
@@ -208,7 +203,7 @@ def _follow(program, stable, laps, intervals, arrays, near, guess):
         there = state(period)
         missing = (states[begin] - there) @ slopes[begin]
         period = period + missing / (field(there) @ slopes[begin])
-    at = _spread(_rates(towers), late, period, intervals)
+    at = _cut(rates(towers), late, period, intervals)
     # Spread what is left, so that the polygon is closed.
     gap = states[begin] - state(period)
     points = jax.vmap(state)(at) + (at / period)[:, None] * gap
@@ -239,7 +234,7 @@ def _close(field, points, steps):
         equations = lambda u: frozen(u.at[-1].multiply(period))
         # The unit of time is the period, so that no step can be long in it.
         unknown = jnp.append(points.ravel(), 1.0)
-        move = solve(factor(equations, unknown, n), equations(unknown))
+        move = solve(*linearise(equations, unknown, n))
         long = jnp.max(jnp.abs(move) / jnp.append(jnp.full(count * n, size), 1.0))
         move = jnp.where(jnp.isfinite(long), move / jnp.maximum(1, 4 * long), 0)
         points = points - move[:-1].reshape(count, n)
@@ -269,24 +264,14 @@ def _remesh(field, points, steps):
     """The same orbit on better intervals."""
     times = jnp.append(0.0, jnp.cumsum(steps))
     towers = jax.vmap(lambda x: derivatives(field, x))(points)
-    rates = _rates(towers)
-    rates = jnp.append(rates, rates[0])
-    at = _spread(rates, times, times[-1], steps.shape[0])
+    speeds = rates(towers)
+    at = _cut(jnp.append(speeds, speeds[0]), times, times[-1], steps.shape[0])
     pieces = coefficients(points, towers, steps)
     return at_times(pieces, steps, at), jnp.diff(at, append=times[-1])
 
 
-def _rates(towers):
-    """How fast an orbit changes its course at each point, in units that intervals should
-    share: the fourth root of its fourth derivative."""
-    return jnp.linalg.norm(towers[:, -1], axis=1) ** (1 / DERIVATIVES)
-
-
-def _spread(rates, times, period, count):
+def _cut(speeds, times, period, count):
     """Times from 0 that cut a lap into intervals that are alike, shape `(count,)`."""
-    inside = (times[:-1] >= 0) & (times[1:] <= period)
-    steps = jnp.where(inside, jnp.diff(times), 0)
-    cost = (rates[:-1] + rates[1:]) * steps
-    cost = (1 - EQUAL) * cost / jnp.sum(cost) + EQUAL * steps / jnp.sum(steps)
-    amount = jnp.append(0.0, jnp.cumsum(cost))
-    return jnp.interp(jnp.arange(count) / count, amount, times).at[0].set(0.0)
+    times = jnp.clip(times, 0, period)
+    cost = (speeds[:-1] + speeds[1:]) * jnp.diff(times)
+    return spread(cost, times, jnp.arange(count) / count)

@@ -2,18 +2,21 @@
 
 from ._diagram import diagram
 from ._line import flow_line
+from ._manifolds import basins, separatrices
 from ._marks import legend, mark
 from ._plane import plane
 from ._portrait import phase_portrait, speed_bar
 from ._series import time_series
 
 __all__ = [
+    "basins",
     "diagram",
     "flow_line",
     "legend",
     "mark",
     "phase_portrait",
     "plane",
+    "separatrices",
     "speed_bar",
     "time_series",
 ]

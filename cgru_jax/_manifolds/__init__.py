@@ -1,0 +1,17 @@
+from ._connections import Heteroclinic, Homoclinic, locate_heteroclinic, locate_homoclinic
+from ._curve import HomoclinicCurve, trace_homoclinic_curve
+from ._separatrix import Manifold, trace_manifold
+from ._snic import SNIC, locate_snic
+
+__all__ = [
+    "SNIC",
+    "Heteroclinic",
+    "Homoclinic",
+    "HomoclinicCurve",
+    "Manifold",
+    "locate_heteroclinic",
+    "locate_homoclinic",
+    "locate_snic",
+    "trace_homoclinic_curve",
+    "trace_manifold",
+]
