@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from ._stability import Stability as Stability
     from ._stability import classify as classify
     from ._stability import degree as degree
+    from ._sweep import sweep as sweep
     from ._systems import AbstractSystem as AbstractSystem
     from ._systems import Flow as Flow
     from ._systems import Map as Map
@@ -135,6 +136,7 @@ _HOMES = {
     "Stability": "_stability",
     "classify": "_stability",
     "degree": "_stability",
+    "sweep": "_sweep",
     "AbstractSystem": "_systems",
     "Flow": "_systems",
     "Map": "_systems",
