@@ -50,7 +50,10 @@ def main(out: Path, size: str = "default") -> dict:
         one["proved"] = signature(proofs, i, "flow")
         one["complete"] = bool(proofs["complete"][i])
         one["margin"] = float(proofs["margin"][i])
-    frequencies = {name: count(name, DRAWS[size]) for name in DISTRIBUTIONS}
+    frequencies = {name: count(name, "gru", DRAWS[size]) for name in DISTRIBUTIONS}
+    if size != "quick":  # another program to compile
+        reset = "wide, reset after"
+        frequencies[reset] = count("wide", "reset_after", DRAWS[size])
     found = climb(10, CLIMB[size]) if CLIMB[size] else None
     numbers = {
         "gallery": gallery,
@@ -89,7 +92,14 @@ def prove(p):
     return cgru.enumerate_equilibria(cgru.Flow(cell_of(p)))
 
 
-def look(p) -> dict:
+def prove_reset_after(p):
+    """The same with the reset gate after the matrix; the bias c_h comes last."""
+    cell, c_h = cell_of(p[:18]), p[18:]
+    arrays = {name: getattr(cell, name) for name in NAMES}
+    return cgru.enumerate_equilibria(cgru.Flow(cgru.ResetAfterGRU(c_h=c_h, **arrays)))
+
+
+def look(p, prove=prove) -> dict:
     """Of many networks, with a proof: `flow` and `map`, the sinks, saddles and sources of
     both readings of time, `complete`, `index_sum`, and `margin`, roughly the distance from
     a change of signature."""
@@ -119,14 +129,19 @@ def signature(seen, i, reading) -> tuple:
     return tuple(int(k) for k in seen[reading][i])
 
 
-def count(name, samples) -> dict:
+def count(name, cell, samples) -> dict:
     """How many networks of a distribution have which signature; those of `cgru-jax census
     --seed 0`."""
-    plan = cgru.SurveyPlan(name, samples, seed=0)
+    plan = cgru.SurveyPlan(name, samples, seed=0, cell=cell)
     tally = {"flow": Counter(), "map": Counter()}
     off = complete = 0
     for start in range(0, samples, 50_000):
-        seen = look(flat(plan.draw(start, min(start + 50_000, samples))))
+        arrays = plan.draw(start, min(start + 50_000, samples))
+        if cell == "gru":
+            seen = look(flat(arrays))
+        else:
+            p = np.concatenate([flat(arrays), arrays["c_h"]], axis=1)
+            seen = look(p, prove_reset_after)
         complete += int(seen["complete"].sum())
         off += int((seen["complete"] & (seen["index_sum"] != 1)).sum())
         for reading, counter in tally.items():

@@ -345,6 +345,19 @@ def test_a_damaged_part_is_named_and_repaired(whole, capsys):
         capsys.readouterr()
 
 
+def test_rare_networks_that_were_changed_are_damage_too(quick, tmp_path, capsys):
+    more = census(tmp_path, "--keep", "rare")
+    assert cli.main(more) == 0
+    before = files(tmp_path)
+    path = tmp_path / "rare" / "000002.json"
+    for change in (lambda: path.write_text("{}"), path.unlink):
+        change()
+        assert cli.main(more) == 3
+        assert "000002.parquet: damaged" in capsys.readouterr().err
+        assert cli.main([*more, "--repair"]) == 0
+        assert files(tmp_path) == before
+
+
 def test_every_single_bit_of_a_part_is_guarded(whole):
     data = (whole / "parts" / "000000.parquet").read_bytes()
     digest = PLAN.digest()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from .. import io
 from .._files import DamagedFile, read_text, write_bytes, write_new
-from ._part import Damaged, decode
+from ._part import Damaged, decode, encode
 from ._plan import SurveyPlan, differences
 
 # No write takes an hour: what is older was left by a process that is dead.
@@ -96,16 +96,25 @@ class Folder:
         if path.stat().st_size > LARGEST:
             raise DamagedFile(f"{path}: damaged; it is far too large.")
         try:
-            return decode(path.read_bytes(), self.plan, self.digest, part)
+            rare = b""
+            if self.plan.keep != "signatures":
+                # Its absence is damage too: the part says that it was there.
+                rare = self._rare(part).read_bytes() if self._rare(part).exists() else b""
+            return decode(path.read_bytes(), self.plan, self.digest, part, rare)
         except Damaged as error:
             raise DamagedFile(f"{path}: damaged; {error}.") from None
 
-    def write(self, part: int, data: bytes, rare: list) -> None:
+    def write(self, part: int, columns: dict, rare: list) -> None:
         """Put a part into its place, the rare first: the part says that all is done."""
+        text = b""
         if self.plan.keep != "signatures":
             document = {"survey": self.digest, "part": part, "sets": rare}
-            io.write_json(self.rare / f"{self.name(part)}.json", document)
-        write_bytes(self.file(part), data)
+            text = (io.to_json(document) + "\n").encode()
+            write_bytes(self._rare(part), text)
+        write_bytes(self.file(part), encode(self.digest, part, columns, text))
+
+    def _rare(self, part: int) -> Path:
+        return self.rare / f"{self.name(part)}.json"
 
     def check_room(self, missing: int) -> None:
         """Refuse what cannot fit on the disk, before the work."""

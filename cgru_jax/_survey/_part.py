@@ -1,5 +1,6 @@
 """One part of a survey as bytes: a Parquet file that is exactly what its rows make."""
 
+import hashlib
 import io
 
 import numpy as np
@@ -16,16 +17,19 @@ class Damaged(ValueError):
     """Bytes that are not the part that they should be."""
 
 
-def encode(plan_digest: str, part: int, columns: dict) -> bytes:
-    """The file of a part: one row per network, in their order."""
+def encode(plan_digest: str, part: int, columns: dict, rare: bytes = b"") -> bytes:
+    """The file of a part: one row per network, in their order.
+
+    `rare` is what stands in another file; the part knows its digest.
+    """
     import pyarrow
 
     schema = _schema("points" in columns)
     table = pyarrow.table({name: columns[name] for name in schema.names}, schema=schema)
-    return _written(table, _marks(plan_digest, part))
+    return _written(table, _marks(plan_digest, part, rare))
 
 
-def decode(data: bytes, plan: SurveyPlan, plan_digest: str, part: int):
+def decode(data: bytes, plan: SurveyPlan, plan_digest: str, part: int, rare: bytes = b""):
     """The table in a file, after a proof that not one of its bytes is another.
 
     Pages carry checksums; the rest of a file follows from its rows, so that writing them
@@ -44,12 +48,12 @@ def decode(data: bytes, plan: SurveyPlan, plan_digest: str, part: int):
         first, end = plan.span(part)
         if rows != end - first:
             raise Damaged(f"it has {rows} rows in place of {end - first}")
-        marks = _marks(plan_digest, part)
+        marks = _marks(plan_digest, part, rare)
         held = file.metadata.metadata or {}
         if {name: held.get(name.encode()) for name in marks} != {
             name: value.encode() for name, value in marks.items()
         }:
-            raise Damaged("it belongs to another survey or is another part")
+            raise Damaged("it is of another survey, another part, or other rare networks")
         if not file.schema_arrow.equals(_schema(plan.keep == "all")):
             raise Damaged("its columns are others")
         table = file.read(use_threads=False)
@@ -63,8 +67,9 @@ def decode(data: bytes, plan: SurveyPlan, plan_digest: str, part: int):
     return table
 
 
-def _marks(plan_digest: str, part: int) -> dict:
-    return {"survey": plan_digest, "part": str(part)}
+def _marks(plan_digest: str, part: int, rare: bytes) -> dict:
+    marks = {"survey": plan_digest, "part": str(part)}
+    return marks | ({"rare": hashlib.sha256(rare).hexdigest()} if rare else {})
 
 
 def _schema(in_full: bool):

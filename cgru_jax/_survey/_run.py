@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .._files import DamagedFile
-from . import _part, _summary, _work
+from . import _summary, _work
 from ._folder import Folder
 from ._plan import SurveyPlan
 from ._summary import Survey
@@ -97,7 +97,7 @@ def work(plan: SurveyPlan, folder: str, part: int, redo: bool = False) -> int:
     home = Folder(plan, Path(folder))
     if redo or not home.file(part).exists():
         columns, rare = _work.examine(plan, part)
-        home.write(part, _part.encode(home.digest, part, columns), rare)
+        home.write(part, columns, rare)
     return part
 
 
