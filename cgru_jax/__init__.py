@@ -78,6 +78,10 @@ if TYPE_CHECKING:
     from ._stability import Stability as Stability
     from ._stability import classify as classify
     from ._stability import degree as degree
+    from ._survey import Survey as Survey
+    from ._survey import SurveyPlan as SurveyPlan
+    from ._survey import survey as survey
+    from ._sweep import sweep as sweep
     from ._systems import AbstractSystem as AbstractSystem
     from ._systems import Flow as Flow
     from ._systems import Map as Map
@@ -155,6 +159,10 @@ _HOMES = {
     "Stability": "_stability",
     "classify": "_stability",
     "degree": "_stability",
+    "Survey": "_survey",
+    "SurveyPlan": "_survey",
+    "survey": "_survey",
+    "sweep": "_sweep",
     "AbstractSystem": "_systems",
     "Flow": "_systems",
     "Map": "_systems",

@@ -20,6 +20,23 @@ def write_bytes(path: Path, data: bytes) -> Path:
     the name, so that an interrupted run leaves the old file or the new one.
     """
     path = Path(path)
+    _write(path, data, os.replace)
+    return path
+
+
+def write_new(path: Path, data: bytes) -> bool:
+    """The same, but a file that is there stays, also when it appears meanwhile.
+
+    **Returns:** whether `data` was written.
+    """
+    try:
+        _write(Path(path), data, os.link)
+    except FileExistsError:
+        return False
+    return True
+
+
+def _write(path: Path, data: bytes, give_name) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     # A random name: two processes may write the same file, and neither may win by halves.
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
@@ -28,10 +45,12 @@ def write_bytes(path: Path, data: bytes) -> Path:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        give_name(temporary, path)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a full disk names no file
+        raise
     finally:
         temporary.unlink(missing_ok=True)
-    return path
 
 
 def read_text(path: Path) -> str:

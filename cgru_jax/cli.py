@@ -4,6 +4,8 @@ Heavy modules are imported inside the commands: help and version answer at once.
 """
 
 import contextlib
+import decimal
+import errno
 import os
 import sys
 import traceback
@@ -33,6 +35,21 @@ app = cyclopts.App(
 _Flag = Annotated[bool, Parameter(negative="")]
 
 
+def _whole(_, tokens) -> int:
+    text = tokens[0].value
+    with contextlib.suppress(ValueError):
+        return int(text)
+    # A million is 1e6 to most; what is no whole number must not become one.
+    with contextlib.suppress(ArithmeticError):
+        number = decimal.Decimal(text)
+        if number.adjusted() < 100 and number == number.to_integral_value():
+            return int(number)
+    raise ValueError(f"{text} is no whole number")
+
+
+_Whole = Annotated[int, Parameter(converter=_whole, allow_leading_hyphen=True)]
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run one command.
 
@@ -54,7 +71,11 @@ def main(argv: list[str] | None = None) -> int:
         return _fail(str(error), DAMAGED, debug)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        return _fail(f"{where}{error.strerror or error}", BAD_INPUT, debug)
+        what = f"{where}{error.strerror or error}"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            cure = "what is done stays: make room and run the same command again"
+            return _fail(f"{what}; {cure}", INCOMPLETE, debug)
+        return _fail(what, BAD_INPUT, debug)
     except (cyclopts.CycloptsError, ValueError) as error:
         return _fail(str(error), BAD_INPUT, debug)
     except Exception as error:
@@ -147,6 +168,113 @@ def reproduce(
     print(io.tally(summary))
     print(out / "report.html", flush=True)
     return INCOMPLETE if any(record["error"] for record in records) else DONE
+
+
+@app.command
+def census(
+    *,
+    distribution: str,
+    samples: _Whole,
+    out: Path,
+    seed: _Whole = 0,
+    cell: str = "gru",
+    units: _Whole = 2,
+    gates: _Flag = False,
+    keep: str = "signatures",
+    shard: str | None = None,
+    repair: _Flag = False,
+    device: str | None = None,
+    json: _Flag = False,
+) -> int:
+    """Prove how many equilibria of each kind random networks have.
+
+    Stop it at any moment; the same command goes on where it stopped. The answer is in
+    OUT/summary.json and OUT/signatures.png once all parts are there.
+
+    Parameters
+    ----------
+    distribution
+        gauss, wide, paper, or a TOML or JSON file with a law for each array:
+        U_h = {normal = [mean, deviation]}, {uniform = [low, high]} or {constant = value}.
+    samples
+        How many networks: 1000000 or 1e6.
+    out
+        The folder of this survey and of no other.
+    seed
+        Another seed, other networks.
+    cell
+        gru, reset_after or lstm.
+    units
+        1 or 2.
+    gates
+        Draw the update gate of a GRU as well; without it z = 1/2.
+    keep
+        signatures, rare (and in full what is rare) or all (every equilibrium).
+    shard
+        3/16: only the third of sixteen shares. Without it, what SLURM says, or all.
+    repair
+        Compute damaged parts again.
+    device
+        cpu, gpu or tpu; without it, what JAX prefers.
+    json
+        Print one JSON document instead of a table.
+    """
+    _use_all_cores(device)
+    import jax
+
+    from . import _survey, io
+
+    plan = _survey.SurveyPlan(distribution, samples, seed, cell, units, gates, keep)
+    share = _survey.parse_shard(shard) if shard else _survey.shard_of_slurm()
+    _use_device(device)
+    shown = f"; share {share[0]} of {share[1]}" if share else ""
+    kind = jax.devices()[0].device_kind
+    print(f"devices: {jax.device_count()} ({kind}){shown}", file=sys.stderr)
+    with _bar() as callback:
+        seen = _survey.survey(
+            plan, out, shard=share or (1, 1), repair=repair, callback=callback
+        )
+    print(io.to_json(seen.document()) if json else _survey.as_table(seen), flush=True)
+    if not seen.missing and not json:
+        print(out / "signatures.png", flush=True)
+    return DONE
+
+
+@contextlib.contextmanager
+def _bar():
+    """A bar of networks, with their rate and the time that the rest will take."""
+    from tqdm import tqdm
+
+    with contextlib.ExitStack() as stack:
+        bars = []
+
+        def callback(done, total):
+            if not bars:
+                # What is there already has taken no time.
+                bar = tqdm(total=total, initial=done, unit=" networks", unit_scale=True)
+                bars.append(stack.enter_context(bar))
+            bars[0].update(done - bars[0].n)
+
+        yield callback
+
+
+def _use_device(device: str | None) -> None:
+    import jax
+
+    if device is not None:
+        jax.config.update("jax_platforms", device)
+        try:
+            jax.devices()
+        except RuntimeError as error:
+            raise ValueError(f"--device {device}: there is none ({error}).") from None
+
+
+def _use_all_cores(device: str | None) -> None:
+    """One device of JAX for each core: a proof of its own keeps one busy, and no more."""
+    if device in (None, "cpu"):
+        cores = min(len(os.sched_getaffinity(0)), 8)  # a part has eight batches
+        flags = f"--xla_force_host_platform_device_count={cores}"
+        os.environ["XLA_FLAGS"] = f"{flags} {os.environ.get('XLA_FLAGS', '')}".strip()
 
 
 def _run(chosen, out: Path, size: str, records: list) -> None:

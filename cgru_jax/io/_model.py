@@ -27,7 +27,7 @@ def read_model(path: Path) -> AbstractCell:
     text at all.
     """
     path = Path(path)
-    model = _parse(path)
+    model = read_entries(path)
     kind = model.pop("cell", None)
     if kind is None:
         raise ValueError(f'{path}: the entry cell is missing; write cell = "gru".')
@@ -55,7 +55,9 @@ def read_model(path: Path) -> AbstractCell:
         raise ValueError(f"{path}: {error}") from None
 
 
-def _parse(path: Path) -> dict:
+def read_entries(path: Path) -> dict:
+    """The entries of a TOML or JSON file as they are; it raises what `read_model` does."""
+    path = Path(path)
     if path.suffix not in (".toml", ".json") and not path.is_dir():
         raise ValueError(f"{path}: a model file ends in .toml or .json.")
     text = read_text(path)

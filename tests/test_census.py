@@ -1,0 +1,66 @@
+"""The new atlas: what stands in the gallery is so, by two programs."""
+
+import json
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from . import flint_proof, problems
+
+GALLERY = json.loads(
+    (Path(__file__).parents[1] / "experiments" / "signatures.json").read_text()
+)
+NOTHING = {"U_z": [[0, 0], [0, 0]], "b_z": [0, 0]}
+
+
+def test_the_second_program_counts_what_is_known():
+    eye = np.eye(2)
+    # Two independent units, and figure 3a of the paper.
+    assert flint_proof.signature(3 * eye, 0 * eye, [0, 0], [0, 0], **NOTHING) == [4, 4, 1]
+    eleven = flint_proof.signature(2 * eye, [[5, 8], [8, 5]], [0, 0], [5, 5], **NOTHING)
+    assert eleven == [5, 5, 1]
+    # Two units at their cusps: nothing can be proved with balls.
+    assert flint_proof.signature(2 * eye, 0 * eye, [0, 0], [0, 0], **NOTHING) == "undecided"
+
+
+@pytest.mark.parametrize(
+    "one", GALLERY, ids=lambda one: "-".join(map(str, one["signature"]))
+)
+def test_a_network_of_the_gallery_has_its_signature(one):
+    arrays = NOTHING | {name: a for name, a in one.items() if name != "signature"}
+    assert flint_proof.signature(**arrays) == one["signature"]
+    sinks, saddles, sources = one["signature"]
+    assert sinks + sources - saddles == 1
+
+
+def test_the_library_proves_the_gallery_too_and_the_conjecture_is_false(tmp_path):
+    numbers = problems.experiment("census").main(tmp_path, "quick")
+    for one in numbers["gallery"]:
+        assert one["complete"]
+        assert list(one["proved"]) == one["signature"]
+        assert one["margin"] > 0.01
+    verdicts = {claim["claim"]: claim["agrees"] for claim in numbers["claims"]}
+    assert verdicts["eleven equilibria are the most"] is False
+    assert verdicts["the indices of a network sum to +1"] is True
+    assert max(sum(one["signature"]) for one in numbers["gallery"]) >= 15
+    assert (tmp_path / "frequencies.png").exists()
+
+
+def test_families_of_the_search_are_their_own_mirror_images():
+    census = problems.experiment("census")
+    p = np.random.default_rng(0).normal(size=18) + 0.3
+    h = jnp.array([0.3, -0.6])
+    for family, mirror in (("exchange", h[::-1]), ("exchange and turn", -h[::-1])):
+        cell = census.cell_of(census.project(p[None], family)[0])
+        sign = 1 if family == "exchange" else -1
+        # The field of the image is the image of the field, to rounding.
+        assert np.allclose(cell(mirror), sign * cell(h)[::-1], atol=1e-15)
+
+
+@pytest.mark.slow
+def test_a_search_from_a_fresh_seed_beats_the_paper():
+    found = problems.experiment("census").climb(10, 15_000)
+    assert found["history"]["most"][-1] >= 13
+    assert found["history"]["cpu_seconds"][-1] < 600
