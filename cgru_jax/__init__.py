@@ -65,9 +65,11 @@ if TYPE_CHECKING:
     from ._manifolds import Homoclinic as Homoclinic
     from ._manifolds import HomoclinicCurve as HomoclinicCurve
     from ._manifolds import Manifold as Manifold
+    from ._manifolds import SeparatrixGraph as SeparatrixGraph
     from ._manifolds import locate_heteroclinic as locate_heteroclinic
     from ._manifolds import locate_homoclinic as locate_homoclinic
     from ._manifolds import locate_snic as locate_snic
+    from ._manifolds import separatrix_graph as separatrix_graph
     from ._manifolds import trace_homoclinic_curve as trace_homoclinic_curve
     from ._manifolds import trace_manifold as trace_manifold
     from ._results import EVENTS as EVENTS
@@ -151,6 +153,8 @@ _HOMES = {
     "locate_snic": "_manifolds",
     "trace_homoclinic_curve": "_manifolds",
     "trace_manifold": "_manifolds",
+    "SeparatrixGraph": "_manifolds",
+    "separatrix_graph": "_manifolds",
     "EVENTS": "_results",
     "KINDS": "_results",
     "RESULTS": "_results",

@@ -22,7 +22,7 @@ ELEMENTWISE = frozenset(
 )
 STRUCTURAL = frozenset(
     "broadcast_in_dim concatenate dynamic_slice expand_dims gather reshape rev slice split "
-    "squeeze stack transpose".split()
+    "squeeze stack transpose unstack".split()
 )
 CALLS = frozenset("jit pjit closed_call core_call remat checkpoint remat2".split())
 LARGEST = 2_000  # scalar operations; beyond this compiling costs more than vmap loses

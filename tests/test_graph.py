@@ -1,0 +1,142 @@
+"""Where separatrices lead: portraits with equal counts, told apart or found equal."""
+
+import itertools
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import cgru_jax as cgru
+from cgru_jax._atlas import ATLAS
+from cgru_jax._manifolds._graph import NONE, _signature
+
+NARROW = 0.3  # of a well, squared
+DISTANCE = 1.1
+
+
+def wells(centres):
+    """Downhill in a bowl around (0.1, 0.1) with a well at each centre."""
+    centres = jnp.asarray(centres) + 0.1
+
+    def field(h):
+        slope = [-0.1 * (x - 0.1) for x in h]
+        for centre in centres:
+            aside = [x - c for x, c in zip(h, centre, strict=True)]
+            depth = jnp.exp(-(aside[0] ** 2 + aside[1] ** 2) / NARROW)
+            slope = [s - 2 / NARROW * a * depth for s, a in zip(slope, aside, strict=True)]
+        return jnp.stack(slope)
+
+    return cgru.Flow(field)
+
+
+def graph(centres, **options):
+    system = wells(centres)
+    found = cgru.enumerate_equilibria(system, box=(jnp.full(2, -2.5), jnp.full(2, 2.6)))
+    assert found.complete
+    counts = [int(found.tally(k)) for k in (cgru.KINDS.sink, cgru.KINDS.saddle)]
+    assert counts == [4, 3]
+    assert found.count == 7
+    return cgru.separatrix_graph(system, found, **options)
+
+
+ANGLES = 0.3 + 2 * np.pi / 3 * np.arange(3)
+STAR = DISTANCE * np.stack([np.cos(ANGLES), np.sin(ANGLES)], axis=1)
+STAR = np.concatenate([np.zeros((1, 2)), STAR])
+CHAIN = DISTANCE * np.outer([-1.5, -0.5, 0.5, 1.5], [np.cos(0.3), np.sin(0.3)])
+
+
+def test_four_sinks_in_a_chain_are_not_four_in_a_star():
+    star, chain = graph(STAR), graph(CHAIN)
+    assert star.resolved
+    assert chain.resolved
+    # The middle one of the star is reached from all saddles, no sink of a chain is.
+    visits = [np.bincount(g.ends[g.ends >= 0]) for g in (star, chain)]
+    assert sorted(visits[0][visits[0] > 0]) == [1, 1, 1, 3]
+    assert sorted(visits[1][visits[1] > 0]) == [1, 1, 2, 2]
+    assert star.signature != chain.signature
+    # Mirrored, and with the wells in another order, so that every slot is another.
+    assert graph(STAR[::-1] * [1, -1]).signature == star.signature
+    assert graph(CHAIN[::-1] * [1, -1]).signature == chain.signature
+
+
+def test_a_branch_that_is_not_followed_far_enough_is_open():
+    short = graph(STAR, length=0.2)
+    assert not short.resolved
+    assert short.connections == []
+    assert (np.asarray(short.ends)[np.array(short.kinds) == "saddle"] == -2).all()
+
+
+@pytest.fixture(scope="module")
+def found():
+    system = {name: cgru.Flow(ATLAS[name].cell()) for name in ("2", "x", "xi")}
+    return {name: (s, cgru.enumerate_equilibria(s)) for name, s in system.items()}
+
+
+@pytest.fixture(scope="module")
+def rows(found):
+    return {name: cgru.separatrix_graph(*pair) for name, pair in found.items()}
+
+
+@pytest.mark.slow
+def test_the_four_sinks_of_figure_2_and_their_saddles_are_a_ring(rows):
+    ring = rows["2"]
+    assert ring.resolved
+    ends = np.asarray(ring.ends)
+    reached = ends[np.array(ring.kinds) == "saddle"]
+    assert len(reached) == 4
+    assert {ring.kinds[j] for j in reached.ravel()} == {"sink"}
+    assert sorted(np.bincount(reached.ravel())[np.array(ring.kinds) == "sink"]) == [2] * 4
+
+
+@pytest.mark.slow
+def test_mirror_images_in_the_table_have_one_signature(rows):
+    # Rows x and xi as printed. The axis that carries both saddles is invariant, so one of
+    # them runs into the other.
+    assert rows["x"].signature == rows["xi"].signature
+    assert len(rows["x"].connections) == len(rows["xi"].connections) == 1
+    assert not rows["x"].resolved
+
+
+@st.composite
+def graphs(draw):
+    kinds = draw(st.lists(st.sampled_from(["sink", "saddle", "source"]), max_size=6))
+    anything = st.integers(0, max(len(kinds) - 1, 0))
+    pair = lambda k: [draw(anything), draw(anything)] if k == "saddle" else [NONE, NONE]
+    return kinds, [pair(k) for k in kinds]
+
+
+def reordered(graph, order):
+    kinds, ends = graph
+    place = {old: new for new, old in enumerate(order)} | {NONE: NONE}
+    return [kinds[i] for i in order], [[place[j] for j in ends[i]] for i in order]
+
+
+def plain(graph):
+    return [(k, *sorted(pair)) for k, pair in zip(*graph, strict=True)]
+
+
+@settings(max_examples=60, deadline=None)
+@given(graphs(), graphs(), st.randoms(use_true_random=False))
+def test_signatures_are_equal_exactly_for_graphs_of_one_form(first, second, random):
+    order = list(range(len(first[0])))
+    random.shuffle(order)
+    moved = reordered(first, order)
+    assert _signature(*moved) == _signature(*first)
+    # By trying every order.
+    equal = len(first[0]) == len(second[0]) and any(
+        plain(reordered(first, order)) == plain(second)
+        for order in itertools.permutations(range(len(first[0])))
+    )
+    assert (_signature(*first) == _signature(*second)) == equal
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shape", [(2,), (3, 3), (5, 4, 2)])
+def test_equilibria_that_do_not_fit_are_refused(found, shape):
+    system, equilibria = found["2"]
+    other = eqx.tree_at(lambda e: e.points, equilibria, jnp.zeros(shape))
+    with pytest.raises(ValueError, match="separatrix_graph: equilibria must be those of"):
+        cgru.separatrix_graph(system, other)
