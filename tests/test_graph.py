@@ -69,9 +69,30 @@ def test_a_branch_that_is_not_followed_far_enough_is_open():
     assert (np.asarray(short.ends)[np.array(short.kinds) == "saddle"] == -2).all()
 
 
+# Rows xii and xiii where their collisions are exact (experiments/atlas_repair.py).
+REPAIRED = {
+    "xii": [
+        1.9999605775425116, 0.00021633307176722712, -3.038903005611756e-05,
+        2.00015912177264, 0.9999897695189597, -2.000011348207431, 2.9999874620079123,
+        1.000079272424091, -0.054422380582139725, 0.0004209841628016513,
+        -0.10004026295046858, -0.019863388741948016,
+    ],
+    "xiii": [
+        2.0005040735875754, -8.469261237691252e-08, 0.0001493291005448624,
+        4.000000330259304, 1.0002233722332443, -2.000000018496726, 2.9999996964148288,
+        0.9999999940407813, -0.0586063464557705, 9.330025377446832e-05,
+        -0.08461984974200636, -0.21999897338033111,
+    ],
+}  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def found():
     system = {name: cgru.Flow(ATLAS[name].cell()) for name in ("2", "x", "xi")}
+    for name, row in REPAIRED.items():
+        U_h, U_r, b_h, b_r = np.split(np.array(row), [4, 8, 10])
+        cell = cgru.gru(U_h.reshape(2, 2), U_r.reshape(2, 2), b_h, b_r)
+        system[name] = cgru.Flow(cell)
     return {name: (s, cgru.enumerate_equilibria(s)) for name, s in system.items()}
 
 
@@ -98,6 +119,18 @@ def test_mirror_images_in_the_table_have_one_signature(rows):
     assert rows["x"].signature == rows["xi"].signature
     assert len(rows["x"].connections) == len(rows["xi"].connections) == 1
     assert not rows["x"].resolved
+
+
+@pytest.mark.slow
+def test_rows_of_equal_counts_differ_in_where_the_saddle_leads(found, rows):
+    kinds = [sorted(rows[name].kinds) for name in ("xii", "xiii")]
+    assert kinds[0] == kinds[1]
+    assert found["xii"][1].complete
+    assert found["xiii"][1].complete
+    assert rows["xii"].connections == []
+    ((_, there),) = rows["xiii"].connections
+    assert rows["xiii"].kinds[there] == "saddle_node_first"
+    assert rows["xii"].signature != rows["xiii"].signature
 
 
 @st.composite
