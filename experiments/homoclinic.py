@@ -199,9 +199,13 @@ def distance(point, line):
 
 
 def reason(curve):
-    return next(
-        k for k in RESULTS._name_to_item if bool(curve.result == getattr(RESULTS, k))
-    )
+    ends = {
+        "a saddle-node": RESULTS.saddle_node,
+        "the Bogdanov–Takens point": RESULTS.shrunk,
+        "the room for orbits": RESULTS.capacity,
+        "a bound": RESULTS.bound,
+    }
+    return next((k for k, v in ends.items() if curve.result == v), "nothing known")
 
 
 def picture(path, lines, takens, curve):

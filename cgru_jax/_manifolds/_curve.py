@@ -91,12 +91,9 @@ def trace_homoclinic_curve(
     """
     verb = "trace_homoclinic_curve"
     if not isinstance(orbit, Homoclinic) or orbit.points.ndim != 2:
-        given = type(orbit).__name__
-        if isinstance(orbit, Homoclinic):
-            given = f"points of shape {orbit.points.shape}; batches go through filter_vmap"
         raise ValueError(
             f"{verb}: orbit must be one Homoclinic, as locate_homoclinic returns, got "
-            f"{given}."
+            f"{type(orbit).__name__}; a batch of them goes through eqx.filter_vmap."
         )
     # An orbit that was not found is NaN, and the result will say so.
     anywhere = jnp.zeros_like(orbit.saddle)
@@ -209,12 +206,11 @@ def _predict(field, state, stride):
     they keep their times, counted from the farthest one. Towards the saddles a shift of
     time is a factor of the distance, and only a small one is allowed.
     """
-    still = lambda y: field(state.origin.point + y, state.parameter)
-    flow = jax.vmap(still)(state.points)
+    flow = jax.vmap(lambda y: field(state.origin.point + y, state.parameter))(state.points)
     delay = -jnp.append(0.0, jnp.cumsum((state.slower * state.steps)[:-1]))
-    delay = delay - delay[jnp.argmax(jnp.linalg.norm(state.points, axis=1))]
+    farthest = jnp.argmax(jnp.linalg.norm(state.points, axis=1))
+    delay = stride * (delay - delay[farthest])
     fastest = jnp.maximum(state.origin.rate, -state.origin.slowest)
-    delay = stride * delay
     delay = delay / jnp.sqrt(1 + (delay * fastest / SHIFT) ** 2)
     points = state.points + stride * state.onward + delay[:, None] * flow
     longer = jnp.append(jnp.diff(delay), 0.0) / jnp.maximum(state.steps, 1e-300)
@@ -241,9 +237,8 @@ def _advance(field, capacity, direction, whole_length, state):
 
     onto = beside(0.0)
     origin = state.origin
-    guess = _predict(field, state, stride)
     points, side, steps, converged, (factors, axes) = close(
-        onto, guess, origin, origin, apart, MESHES, True
+        onto, _predict(field, state, stride), origin, origin, apart, MESHES, True
     )
     parameter = aim + side * across
     out = leaving(lambda x: field(x, parameter), origin.point, 1, origin.frame)
@@ -256,30 +251,31 @@ def _advance(field, capacity, direction, whole_length, state):
 
     move = solve(factors, -jax.jvp(lack, (0.0,), (1.0,))[1])
     tangent = state.tangent + move[-1] * across
-    speed = jnp.linalg.norm(tangent)
-    rows, tangent = move[:-1].reshape(count, n) / speed, tangent / speed
+    rows, tangent = (x / jnp.linalg.norm(tangent) for x in (move[:-1], tangent))
+    rows = rows.reshape(count, n)
     onward = moved(jnp.zeros_like(points), steps, axes, rows)[0]
     slower = jnp.append(rows[1:, 0], 0.0)
     cosine = tangent @ state.tangent
-    way = jnp.where(direction * (tangent[0] + 1e-6 * tangent[1]) < 0, -1.0, 1.0)
-    way = jnp.where(opening, way, 1.0)
+    turned = opening & (direction * (tangent[0] + 1e-6 * tangent[1]) < 0)
+    way = jnp.where(turned, -1.0, 1.0)
 
     sound = converged & ~is_degenerate(factors) & out.alone
     sound &= (jnp.linalg.norm(points[-1]) < 1e2 * apart) & jnp.all(jnp.isfinite(onward))
     sound &= jnp.max(jnp.abs(points)) > 1e2 * apart
     near = jnp.abs(side) <= jnp.where(opening, MOVED, SLANT * stride + 1e-9)
     inside = jnp.all((parameter > -1e-9) & (parameter < 1 + 1e-9))
-    accept = sound & near & ((opening & inside) | (inside & (cosine >= TURN)))
+    accept = sound & near & inside & (opening | (cosine >= TURN))
     growth = jnp.where(cosine > STRAIGHT, 1.5, 1.0)
     longer = jnp.where(opening, FIRST_STEP, jnp.minimum(state.stride * growth, LONGEST))
     stride = jnp.where(accept, longer, stride / 2)
     total = state.count + accept
+    short = _length(points) < SMALLEST * whole_length
     status = jnp.select(
         [
             opening & ~sound,
             opening & ~accept,
             accept & landing,
-            accept & (_length(points) < SMALLEST * whole_length),
+            accept & short,
             accept & (out.rate < SLOWEST * -out.slowest),
             ~accept & (stride < SHORTEST),
             total >= capacity,
