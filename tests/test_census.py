@@ -6,6 +6,7 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.optimize
 
 from . import flint_proof, problems
 
@@ -46,6 +47,35 @@ def test_the_library_proves_the_gallery_too_and_the_conjecture_is_false(tmp_path
     assert verdicts["the indices of a network sum to +1"] is True
     assert max(sum(one["signature"]) for one in numbers["gallery"]) >= 15
     assert (tmp_path / "frequencies.png").exists()
+
+
+def test_six_slow_points_stand_beside_one_equilibrium():
+    U, R, b, c = map(np.array, problems.experiment("slow_points").SIX)
+    assert flint_proof.signature(U, R, b, c, **NOTHING) == [1, 0, 0]
+
+    def speed(h):
+        r = 1 / (1 + np.exp(-(R @ h + c)))
+        return np.linalg.norm(np.tanh(U @ (r * h) + b) - h) / 2
+
+    # Valleys are narrow across and flat along: a fine grid, then a search without slopes.
+    axis = np.linspace(-1, 1, 161)
+    grid = np.array([[speed(np.array([x, y])) for y in axis] for x in axis])
+    inner = grid[1:-1, 1:-1]
+    around = [
+        grid[1 + i : 160 + i, 1 + j : 160 + j] for i in (-1, 0, 1) for j in (-1, 0, 1)
+    ]
+    low = (inner == np.min(around, axis=0)) & (inner < 0.05)
+    ends = []
+    for i, j in np.argwhere(low):
+        start = np.array([axis[i + 1], axis[j + 1]])
+        found = scipy.optimize.minimize(
+            speed, start, method="Nelder-Mead", options={"xatol": 1e-9, "fatol": 1e-12}
+        )
+        if all(np.abs(found.x - x).max() > 1e-3 for x, _ in ends):
+            ends.append((found.x, found.fun))
+    speeds = sorted(s for _, s in ends if s < 1e-3)
+    assert len([s for s in speeds if s > 4e-4]) == 6
+    assert all(s < 1e-9 for s in speeds[:-6])  # the equilibrium, if the grid shows it
 
 
 def test_families_of_the_search_are_their_own_mirror_images():

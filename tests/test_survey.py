@@ -178,6 +178,7 @@ def test_one_unit_has_as_many_equilibria_as_its_field_has_signs(tmp_path):
 # One process that imports once; its children are killed, and leave it unharmed.
 NURSERY = """
 import glob, json, os, random, signal, sys, time
+import matplotlib.backends.backend_agg, pyarrow.parquet, tqdm  # once for all children
 sys.path.insert(0, {tests!r})
 from cgru_jax import cli
 from cgru_jax._survey import _work
