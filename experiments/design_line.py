@@ -192,6 +192,7 @@ def draw(designs, size):
         top, below = axes[:, k]
         if size == "quick":
             top.set(xlim=(-1.5, 1.5), ylim=(-1.5, 1.5), aspect="equal")
+            top.set(xlabel="x", ylabel="y")
         else:
             plot.phase_portrait(cgru.Flow(cell_of(p)), top)
         top.plot(*np.asarray(PLACES[jnp.array([0, -1])]).T, color="black", linewidth=5)
