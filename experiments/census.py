@@ -25,10 +25,10 @@ jax.config.update("jax_enable_x64", True)
 GALLERY = Path(__file__).parent / "signatures.json"
 NAMES = ("U_h", "U_r", "b_h", "b_r", "U_z", "b_z")  # 4 + 4 + 2 + 2 + 4 + 2 numbers
 DISTRIBUTIONS = ("gauss", "wide", "paper")
-DRAWS = {"quick": 20, "default": 20_000, "full": 1_000_000}
+DRAWS = {"quick": 20, "default": 5_000, "full": 1_000_000}
 CHUNK = 250
 # Networks that the search proves.
-CLIMB = {"quick": 0, "default": 60_000, "full": 2_000_000}
+CLIMB = {"quick": 0, "default": 24_000, "full": 2_000_000}
 SHOWN = 24  # signatures in the figure
 # Typical sizes of the weights of the search; the update gate stays open.
 SCALE = np.array([4.0] * 4 + [12.0] * 4 + [1.5] * 2 + [8.0] * 2 + [0.0] * 6)

@@ -23,7 +23,7 @@ jax.config.update("jax_enable_x64", True)
 
 ROWS = {"quick": ("2",), "default": ("2", "3a"), "full": ("2", "3a")}
 REGIONS = {"4a": 1, "4b": 2}  # regions of homoclinic orbits that the paper names
-GRID = {"quick": 24, "default": 120, "full": 240}
+GRID = {"quick": 24, "default": 60, "full": 240}
 BOX = (-1.5, -1.5), (1.5, 1.5)
 # A sink of these rows attracts at a rate of 0.06 and more; an orbit that starts beside a
 # separatrix waits first.
