@@ -32,6 +32,12 @@ def real_array(owner: str, name: str, value):
     return array
 
 
+def check_positive(owner: str, name: str, number) -> None:
+    """Refuse what is not one positive number, where its value can be seen."""
+    if number.shape != () or (concrete(number) and not number > 0):
+        raise ValueError(f"{owner}: {name} must be one positive number, got {number}.")
+
+
 def check_finite(owner: str, name: str, array) -> None:
     """Refuse NaN and infinity where the values can be seen."""
     if not concrete(array):

@@ -50,3 +50,18 @@ class Map(AbstractSystem):
 
     def growth(self, eigenvalues: Complex[Array, "*k"]) -> Float[Array, "*k"]:
         return jnp.log(jnp.abs(1 + eigenvalues))
+
+
+def check_orbit_state(owner: str, name: str, system: AbstractSystem, state) -> None:
+    """Refuse what is no state of the system, or has one dimension: orbits in it turn
+    nowhere."""
+    size = getattr(system.field, "size", None)
+    if state.ndim != 1 or state.shape[0] < 2 or size not in (None, state.shape[0]):
+        needed = "(n,) with n ≥ 2" if size is None else f"({size},)"
+        raise ValueError(f"{owner}: {name} must have shape {needed}, got {state.shape}.")
+    given = jax.eval_shape(system.residual, state)
+    if getattr(given, "shape", None) != state.shape:
+        raise ValueError(
+            f"{owner}: at a point of shape {state.shape} the field returns {given}; it "
+            "must return an array of the shape of its state."
+        )

@@ -7,12 +7,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import ArrayLike
 
-from .._errors import check_x64, concrete, real_array
+from .._errors import check_positive, check_x64, real_array
 from .._implicit import attach
 from .._program import hoist, hoist_numbers
 from .._results import KINDS, RESULTS, choose
 from .._steps import follow_adaptive
-from .._systems import AbstractSystem, Flow, Map
+from .._systems import AbstractSystem, Flow, Map, check_orbit_state
 from ._base import Cycle, at_times, chain, read
 from ._collocation import coefficients, derivatives, rates, spread
 from ._cyclic import Chain, linearise, solve
@@ -79,12 +79,8 @@ def find_cycle(
     near, period = real_array(verb, "near", near), real_array(verb, "period", period)
     near, period = (x.astype(jnp.result_type(x, float)) for x in (near, period))
     check_x64(verb, near.dtype)
-    size = getattr(system.field, "size", None)
-    if near.ndim != 1 or near.shape[0] < 2 or size not in (None, near.shape[0]):
-        needed = "(n,) with n ≥ 2" if size is None else f"({size},)"
-        raise ValueError(f"{verb}: near must have shape {needed}, got {near.shape}.")
-    if period.shape != () or (concrete(period) and not period > 0):
-        raise ValueError(f"{verb}: period must be one positive number, got {period}.")
+    check_orbit_state(verb, "near", system, near)
+    check_positive(verb, "period", period)
     for label, value, least in (("laps", laps, 0), ("intervals", intervals, 8)):
         if not isinstance(value, int) or value < least:
             raise ValueError(
@@ -92,12 +88,6 @@ def find_cycle(
             )
     if intervals % 2:
         raise ValueError(f"{verb}: intervals must be even, got {intervals}.")
-    given = jax.eval_shape(system.residual, near)
-    if getattr(given, "shape", None) != near.shape:
-        raise ValueError(
-            f"{verb}: at a point of shape {near.shape} the field returns {given}; it must "
-            "return an array of the shape of its state."
-        )
     program, arrays = hoist_numbers(system.residual, near)
     return _find(program, bool(stable), laps, intervals, arrays, near, period)
 

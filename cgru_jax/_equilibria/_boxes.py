@@ -92,6 +92,23 @@ def examine(program, constants, lowest: list, highest: list) -> Verdict:
     )  # fmt: skip
 
 
+def proof_of(verdict: Verdict) -> list:
+    """What `distance` needs of a box and the sign, as a list of `proof_size(n)` numbers."""
+    matrices = verdict.inverse, verdict.contraction
+    return [*(x for matrix in matrices for row in matrix for x in row), verdict.sign]
+
+
+def proof_size(n: int) -> int:
+    return 2 * n * n + 1
+
+
+def read_proof(proof: list, n: int):
+    """Inverse, contraction and sign again."""
+    *entries, sign = proof
+    rows = [entries[i : i + n] for i in range(0, 2 * n * n, n)]
+    return rows[:n], rows[n:], sign
+
+
 def distance(program, constants, point: list, inverse: list, contraction: list):
     """How far a point is from the only zero of `program` in a box that both lie in.
 

@@ -14,7 +14,7 @@ from .._linalg import determinant, eigenvalues, solve
 from .._results import KINDS
 from .._stability import simple_kind
 from . import _worklist
-from ._boxes import distance
+from ._boxes import distance, proof_size, read_proof
 from ._degenerate import find_candidates, is_line, name_cluster
 from ._degree import index_of_cluster
 from ._worklist import Found
@@ -154,7 +154,7 @@ def prove(question, reading, capacity, arrays, low, high) -> Found:
     # done to one zero is traced here, once; nothing in it comes from outside.
     like = functools.partial(jax.ShapeDtypeStruct, dtype=low.dtype)
     hulls, rows = like((_worklist.CLUSTERS, 2 * n)), like((capacity, width))
-    refine = jax.make_jaxpr(refine)(row, low, high, like((2 * n * n + 1,)))
+    refine = jax.make_jaxpr(refine)(row, low, high, like((proof_size(n),)))
     name = jax.make_jaxpr(name)(row, like((2 * n,)), hulls, rows, low, high)
     refine, name = map(jax.extend.core.jaxpr_as_fun, (refine, name))
 
@@ -190,9 +190,7 @@ def _budget(n):
 def _refine(question, reading, arrays, constants, lowest, highest, proof):
     """A zero to round-off, how far it may be off, and what is to be known about it."""
     n = lowest.shape[0]
-    *entries, sign = list(proof)
-    rows = [entries[i : i + n] for i in range(0, 2 * n * n, n)]
-    matrices = rows[:n], rows[n:]
+    *matrices, sign = read_proof(list(proof), n)
     equation = question.equation(arrays)
     scale = jnp.maximum(1.0, jnp.max(jnp.abs(jnp.concatenate([lowest, highest]))))
 

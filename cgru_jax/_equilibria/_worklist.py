@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ._boxes import PAD, examine
+from ._boxes import PAD, examine, proof_of, proof_size
 
 # Boxes per pass. The box test runs in a loop over two blocks: with one, XLA fuses the chain
 # of exponentials into its consumers and computes it once per consumer (13 times slower);
@@ -84,10 +84,9 @@ def search(
     - `constants`: from the first `needed` columns of parameters, shape `(needed, b)`, to
       what `_interval.enclose` wants.
     - `refine`: from `(row, low, high, proof)` of one zero, shapes `(K,)`, `(n,)`, `(n,)`,
-      `(2n² + 1,)`, to a list of one row of `width` numbers: the point, the radius in which
-      it is the only zero, the radius in which it surely lies (infinite if it could not be
-      proved), whatever else is wanted. The proof holds inverse, contraction and sign of the
-      `Verdict` on the box.
+      `(proof_size(n),)`, to a list of one row of `width` numbers: the point, the radius in
+      which it is the only zero, the radius in which it surely lies (infinite if it could
+      not be proved), whatever else is wanted. The proof is that of `proof_of`.
     - `capacity`, `budget`: zeros and boxes per member.
     - `parameters`: shape `(N, K)`; `low`, `high`: shape `(N, n)`. A member with a NaN in
       one of them gets no box.
@@ -118,7 +117,7 @@ def search(
             queue_owner=jnp.pad(names, (lanes, waiting_room + lanes)),
             next=jnp.int32(lanes),
             end=jnp.int32(lanes + members),
-            events=pad((2 * n + 2 * n * n + 1, room + lanes)),
+            events=pad((2 * n + proof_size(n), room + lanes)),
             event_owner=jnp.zeros(room + lanes, jnp.int32),
             event_code=jnp.zeros(room + lanes, jnp.int32),
             waiting=jnp.int32(0),
@@ -262,10 +261,9 @@ def _judge(program, constants, n, columns, box, level, extent):
         jnp.where(code == _ZERO, a, b)
         for a, b in zip([*v.outer_low, *v.outer_high], [*v.low, *v.high], strict=True)
     ]
-    proof = [x for matrix in (v.inverse, v.contraction) for row in matrix for x in row]
     # Not stacked here: XLA would compute the whole chain once per entry of the stack.
     children = [*v.low, *first_high], [*second_low, *v.high]
-    return whole, [*proof, v.sign], *children, code, passed
+    return whole, proof_of(v), *children, code, passed
 
 
 def _settle(s, refine, parameters, low, high, capacity, lanes):

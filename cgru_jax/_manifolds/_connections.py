@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
 from .._conditions import hoist_field, pose
-from .._errors import concrete, real_array
+from .._errors import check_positive, real_array
 from .._results import RESULTS
 from .._systems import Flow
 from ._connect import connect
@@ -136,8 +136,7 @@ def _pose(verb, family, start, end, parameter, side, length, intervals):
     if side not in (1, -1):
         raise ValueError(f"{verb}: side must be 1 or -1, got {side!r}.")
     length = real_array(verb, "length", length).astype(start.dtype)
-    if length.shape != () or (concrete(length) and not length > 0):
-        raise ValueError(f"{verb}: length must be one positive number, got {length}.")
+    check_positive(verb, "length", length)
     if not isinstance(intervals, int) or intervals < 16 or intervals % 2:
         raise ValueError(
             f"{verb}: intervals must be an even number ≥ 16, got {intervals!r}."

@@ -8,11 +8,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
 from .._conditions import newton
-from .._errors import check_x64, concrete, real_array
+from .._errors import check_positive, check_x64, concrete, real_array
 from .._implicit import attach
 from .._program import hoist_numbers
 from .._results import RESULTS, choose
-from .._systems import AbstractSystem, Flow
+from .._systems import AbstractSystem, Flow, check_orbit_state
 from ._base import ARRIVED, BEGIN, follow, leaving, parabola, size_of
 
 
@@ -90,22 +90,12 @@ def trace_manifold(
     )
     saddle, length = (x.astype(jnp.result_type(x, float)) for x in (saddle, length))
     check_x64(verb, saddle.dtype)
-    size = getattr(system.field, "size", None)
-    if saddle.ndim != 1 or saddle.shape[0] < 2 or size not in (None, saddle.shape[0]):
-        needed = "(n,) with n ≥ 2" if size is None else f"({size},)"
-        raise ValueError(f"{verb}: saddle must have shape {needed}, got {saddle.shape}.")
+    check_orbit_state(verb, "saddle", system, saddle)
     if side not in (1, -1):
         raise ValueError(f"{verb}: side must be 1 or -1, got {side!r}.")
-    if length.shape != () or (concrete(length) and not length > 0):
-        raise ValueError(f"{verb}: length must be one positive number, got {length}.")
+    check_positive(verb, "length", length)
     if not isinstance(count, int) or count < 2:
         raise ValueError(f"{verb}: count must be an integer ≥ 2, got {count!r}.")
-    given = jax.eval_shape(system.residual, saddle)
-    if getattr(given, "shape", None) != saddle.shape:
-        raise ValueError(
-            f"{verb}: at a point of shape {saddle.shape} the field returns {given}; it "
-            "must return an array of the shape of its state."
-        )
     corners = _corners(verb, box, saddle.shape[0])
     sign = -1.0 if stable else 1.0
     program, arrays = hoist_numbers(lambda h: sign * system.residual(h), saddle)
