@@ -320,14 +320,25 @@ class _Space:
             sign, _ = jnp.linalg.slogdet(jax.lax.stop_gradient(matrix))
             tangent = (sign * along / jnp.linalg.norm(along),)
             length = 1 / (1 + jnp.linalg.norm(across))
-        tests = ()
-        if self.curve.tests is not None:
-            arrays, setting = self.restore(row)
-            values = self.evaluate(self.curve.tests, arrays[1], setting.scale, vector)
-            tests = (
-                values if self.scalar else tuple(values[0][i] for i in range(self.tests))
-            )
-        return tangent, length, tests
+        return tangent, length, self.test(row, vector)
+
+    def test(self, row, vector):
+        """The values of the tests."""
+        if self.curve.tests is None:
+            return ()
+        arrays, setting = self.restore(row)
+        values = self.evaluate(self.curve.tests, arrays[1], setting.scale, vector)
+        return values if self.scalar else tuple(values[0][i] for i in range(self.tests))
+
+    def watch(self, row, near, vector):
+        """What might vanish twice in one step, in the places of `_read`, for the
+        orientation of the equations. The tangent, all that is dear in it, only if it is
+        an event that the curve turns."""
+        zero = jnp.zeros(())
+        if not self.curve.turns:
+            return (zero, zero, *self.test(row, vector))
+        tangent, _, tests = self.look(row, near, vector)
+        return (self.last(tangent), zero, *tests)
 
 
 def _dot(a, b):
@@ -436,8 +447,8 @@ def _advance(space, capacity, lane):
     agree = _dot(direction, tangent)
     sigma = jnp.where(agree < 0, -1.0, 1.0)
     onward = tuple(sigma * x for x in direction)
-    look = lambda x: _read(space, space.look(row, line, x))
-    values, slopes = jax.jvp(look, (found,), (onward,))
+    watch = functools.partial(space.watch, row, line)
+    values, slopes = jax.jvp(watch, (found,), (onward,))
     tests, slopes = _signed(sigma, values), _signed(sigma, slopes)
 
     # Is it the same curve, and was the step short enough?
@@ -576,6 +587,10 @@ def _refine_all(space, rows, track, noted):
     order along each curve, and whether one of a curve's events turned out to be none."""
     batch = track.shape[0]
     kinds = FIRST_TEST + space.tests
+    if kinds == FIRST_TEST and not (space.curve.turns or space.curve.crossings):
+        none = jnp.full((batch, EVENTS), -1)
+        places = jnp.full((batch, EVENTS, space.size), jnp.nan)
+        return none, places, none, jnp.zeros(batch, bool)
     bits = (noted[:, :, 0, None] >> jnp.arange(kinds)) & 1
     # A pitchfork met along its bent branch is a turn and a crossing: one event.
     bits = bits.at[:, :, TURNS].min(1 - bits[:, :, CROSSES])

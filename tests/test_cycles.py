@@ -330,3 +330,69 @@ def test_what_does_not_fit_a_branch_is_named(change, message):
     given = dict(family=bautin(-2.0), cycle=cycle, parameter=1.8, bounds=(1.5, 2.2))
     with pytest.raises(ValueError, match=message):
         cgru.trace_cycles(**(given | change))
+
+
+OBLIQUE = np.array([[1.0, 0.4], [-0.2, 0.8]])
+
+
+def layered(middle, cubic, quartic):
+    """In oblique polar coordinates about CENTRE, with x = r² − middle:
+    r' = r (p₁ + p₂ x − cubic x³ − quartic r⁴), φ' = 1 + p₁ / 5."""
+    middle, cubic, quartic = map(jnp.asarray, (middle, cubic, quartic))
+
+    def family(p):
+        def field(h):
+            x, y = jnp.linalg.inv(OBLIQUE) @ (h - CENTRE)
+            q = x * x + y * y
+            off = q - middle
+            grow = p[0] + p[1] * off - cubic * off**3 - quartic * q * q
+            turn = 1 + p[0] / 5
+            return OBLIQUE @ jnp.stack([grow * x - turn * y, grow * y + turn * x])
+
+        return cgru.Flow(field)
+
+    return family
+
+
+def ellipse(radius, period):
+    angle = 2 * np.pi * np.arange(100) / 100
+    circle = radius * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    points = jnp.asarray(CENTRE + circle @ OBLIQUE.T)
+    times = jnp.arange(100) / 100 * period
+    low, high = jnp.min(points, axis=0), jnp.max(points, axis=0)
+    return cgru.CycleFold(points, times, jnp.asarray(period), low, high, jnp.zeros(()))
+
+
+@pytest.mark.slow
+def test_curves_of_cycle_folds_run_through_a_cusp_and_end_at_a_generalised_hopf_point():
+    # x³ − p₂ x − p₁ has a double zero c where p₂ = 3c² and p₁ = −2c³.
+    c = -0.18
+    p = [-2 * c**3, 3 * c * c]
+    cycle = ellipse(np.sqrt(1 + c), 2 * np.pi / (1 + p[0] / 5))
+    limits = [-0.06, -0.6], [0.06, 0.12]
+    setting = dict(bounds=limits, direction=-1, capacity=80, intervals=24)
+    curve = cgru.trace_cycle_fold_curve(layered(1.0, 1.0, 0.0), cycle, p, **setting)
+    assert name(curve.result) == "bound"
+    used = np.asarray(curve.valid)
+    first, second = np.asarray(curve.parameters)[used].T
+    along = -np.cbrt(first / 2)
+    # Round-off, of the parameters and of a root that is taken three times.
+    np.testing.assert_allclose(second, 3 * along**2, atol=1e-9)
+    assert along[0] < -0.17
+    assert along[-1] > 0.19
+    sizes = np.asarray(curve.cycles.high - curve.cycles.low)[used]
+    wide = 2 * np.linalg.norm(OBLIQUE, axis=1) * np.sqrt(1 + along)[:, None]
+    np.testing.assert_allclose(sizes, wide, rtol=1e-9)
+    # The three cycles meet once.
+    bent = np.asarray(curve.coefficient)[used]
+    assert np.all(np.sign(bent) == np.sign(bent[-1]) * np.sign(along))
+
+    # r⁴ − p₂ r² − p₁ has a double zero where p₁ = −p₂² / 4, down to r = 0.
+    cycle = ellipse(np.sqrt(0.05), 2 * np.pi / (1 - 0.0025 / 5))
+    curve = cgru.trace_cycle_fold_curve(
+        layered(0.0, 0.0, 1.0), cycle, [-0.0025, 0.1], **setting | {"direction": 1}
+    )
+    assert name(curve.result) == "shrunk"
+    first, second = np.asarray(curve.parameters)[np.asarray(curve.valid)].T
+    np.testing.assert_allclose(first, -(second**2) / 4, atol=1e-12)
+    assert second[-1] < 2e-3

@@ -1,5 +1,6 @@
 from ._base import Cycle
 from ._branch import CycleBranch, trace_cycles
+from ._curve import CycleFoldCurve, trace_cycle_fold_curve
 from ._find import find_cycle
 from ._fold import CycleFold, locate_cycle_fold
 
@@ -7,7 +8,9 @@ __all__ = [
     "Cycle",
     "CycleBranch",
     "CycleFold",
+    "CycleFoldCurve",
     "find_cycle",
     "locate_cycle_fold",
+    "trace_cycle_fold_curve",
     "trace_cycles",
 ]

@@ -5,9 +5,17 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float
 
+from .._conditions import vanishing
 from .._linalg import beside, eigenvalues
 from .._results import KINDS, RESULTS, choose
-from ._collocation import average, coefficients, defects, derivatives, interpolate
+from ._collocation import (
+    average,
+    coefficients,
+    defects,
+    derivatives,
+    interpolate,
+    pieces_through,
+)
 from ._cyclic import Factors, factor
 
 # A stability verdict is refused where the trivial multiplier is this far from one.
@@ -181,3 +189,17 @@ def return_map(factors: Factors, flow: Float[Array, " n"]) -> Float[Array, "m m"
     lap = -jnp.linalg.solve(factors.open_last, factors.open_first)
     across = beside(flow / jnp.linalg.norm(flow))
     return across.T @ lap @ across
+
+
+def push(field, points, steps) -> Float[Array, "m m"]:
+    """The Jacobian of the increment of the return map of a cycle, m = n − 1."""
+    lap = return_map(factors_at(field, points, steps), field(points[0]))
+    return lap - jnp.eye(lap.shape[0])
+
+
+def fold_test(field, points, steps) -> Float[Array, ""]:
+    """Smooth, and zero where a second multiplier of a cycle is 1."""
+    if points.shape[1] > 2:
+        return vanishing(push(field, points, steps))
+    divergence = lambda x: jnp.trace(jax.jacfwd(field)(x))
+    return average(divergence, pieces_through(field, points, steps), steps)

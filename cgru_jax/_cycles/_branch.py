@@ -18,7 +18,7 @@ from .._implicit import attach
 from .._program import hoist
 from .._results import EVENTS, RESULTS, choose
 from .._systems import Flow, Map
-from ._base import MARGINAL, TRIVIAL, Cycle, factors_at, read, return_map
+from ._base import MARGINAL, TRIVIAL, Cycle, push, read
 from ._moving import begin, equations, field_at, slopes, split
 
 INTERVALS = 64
@@ -92,13 +92,7 @@ def trace_cycles(
     verb = "trace_cycles"
     field, point, parameter = pose_cycle(verb, family, cycle, parameter, intervals)
     low, high, direction = check_extent(verb, bounds, direction, capacity, parameter)
-    if longest is None:
-        longest = LONGEST * cycle.period
-    longest = real_array(verb, "longest", longest)
-    if all(map(concrete, (longest, cycle.period))) and longest <= cycle.period:
-        raise ValueError(
-            f"{verb}: longest is {longest}, but the cycle has period {cycle.period}."
-        )
+    longest = longest_period(verb, longest, cycle)
     program, arrays = hoist_field(field, point, parameter)
     return _trace(
         program,
@@ -114,11 +108,13 @@ def trace_cycles(
     )
 
 
-def pose_cycle(verb, family, cycle, parameter, intervals):
-    """A family as a field of (point, parameter), with a cycle of it."""
-    if not isinstance(cycle, Cycle):
+def pose_cycle(verb, family, cycle, parameter, intervals, *, kinds=(Cycle,), free=1):
+    """A family of `free` parameters as a field of (point, parameter), with a cycle of it,
+    which is of one of these `kinds`."""
+    if not isinstance(cycle, kinds):
+        wanted = " or a ".join(kind.__name__ for kind in kinds)
         raise ValueError(
-            f"{verb}: cycle must be a Cycle, as find_cycle returns, got "
+            f"{verb}: cycle must be a {wanted}, as find_cycle returns, got "
             f"{type(cycle).__name__}."
         )
     if cycle.points.ndim != 2:
@@ -132,10 +128,21 @@ def pose_cycle(verb, family, cycle, parameter, intervals):
         )
     # A cycle that was not found is NaN, and the result will say so.
     anywhere = jnp.zeros_like(cycle.points[0])
-    field, reading, point, parameter = pose(verb, family, anywhere, parameter, 1)
+    field, reading, point, parameter = pose(verb, family, anywhere, parameter, free)
     if not issubclass(reading, Flow):
         raise ValueError(f"{verb}: the family returns a {reading.__name__}, not a Flow.")
     return field, point, parameter
+
+
+def longest_period(verb, longest, cycle):
+    """The checked period at which a curve from this cycle ends."""
+    longest = LONGEST * cycle.period if longest is None else longest
+    longest = real_array(verb, "longest", longest)
+    if all(map(concrete, (longest, cycle.period))) and longest <= cycle.period:
+        raise ValueError(
+            f"{verb}: longest is {longest}, but the cycle has period {cycle.period}."
+        )
+    return longest
 
 
 @eqx.filter_jit
@@ -238,11 +245,8 @@ def _trace(
 
 
 def _push(program, arrays, n, unknown):
-    """The Jacobian of the increment of the return map of a cycle, shape (n − 1, n − 1)."""
     points, steps, parameter = split(unknown, n)
-    field = field_at(program, arrays, parameter)
-    lap = return_map(factors_at(field, points, steps), field(points[0]))
-    return lap - jnp.eye(n - 1)
+    return push(field_at(program, arrays, parameter), points, steps)
 
 
 def _kinds(program, arrays, n, path, safe):
@@ -273,10 +277,10 @@ def _at_event(program, arrays, view, unknown, kind, used):
     n = view.shape[0]
 
     def whole(u):
-        push = _push(program, arrays, n, u)
-        tests = [vanishing(push)]
+        lap = _push(program, arrays, n, u)
+        tests = [vanishing(lap)]
         if n > 2:
-            tests += [tests[0], *stability_tests(Map, push)]
+            tests += [tests[0], *stability_tests(Map, lap)]
         weights = jax.nn.one_hot(kind, len(tests))
         return jnp.append(equations(program, arrays, view, u), weights @ jnp.stack(tests))
 

@@ -73,6 +73,11 @@ def coefficients(points, towers, steps) -> Float[Array, "N 10 n"]:
     return jnp.einsum("pek,iekn->ipn", jnp.asarray(_BASIS), ends)
 
 
+def pieces_through(field, points, steps) -> Float[Array, "N 10 n"]:
+    """The interpolant of a cycle of this field through these points."""
+    return coefficients(points, jax.vmap(lambda x: derivatives(field, x))(points), steps)
+
+
 def interpolate(polynomial: Float[Array, "p n"], at: Float[Array, ""]) -> Array:
     """The state a part `at` (0 to 1) into an interval, shape `(n,)`."""
     return jnp.polyval(polynomial, at - 0.5)

@@ -7,12 +7,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
-from .._conditions import AbstractCondition, hoist_field, locate, vanishing
+from .._conditions import AbstractCondition, hoist_field, locate
 from .._results import RESULTS
 from .._systems import Flow
-from ._base import Cycle, extremes, factors_at, return_map
+from ._base import Cycle, extremes, fold_test
 from ._branch import INTERVALS, pose_cycle
-from ._collocation import average, coefficients, derivatives
+from ._collocation import pieces_through
 from ._moving import begin, equations, field_at, split
 
 
@@ -91,31 +91,18 @@ class CycleFoldCondition(AbstractCondition):
         program = lambda _, u: field(u[:-1], u[-1])
         unknown = jnp.concatenate([point, extra, parameter[None]])
         closed = equations(program, None, self.view, unknown)
-        return jnp.append(closed, self._test(field, unknown))
-
-    def _test(self, field, unknown):
-        n = self.view.shape[0]
-        points, steps, parameter = split(unknown, n)
-        f = lambda x: field(x, parameter)
-        if n == 2:
-            divergence = lambda x: jnp.trace(jax.jacfwd(f)(x))
-            return average(divergence, _pieces(f, points, steps), steps)
-        lap = return_map(factors_at(f, points, steps), f(points[0]))
-        return vanishing(lap - jnp.eye(n - 1))
+        points, steps, parameter = split(unknown, self.view.shape[0])
+        meeting = fold_test(lambda x: field(x, parameter), points, steps)
+        return jnp.append(closed, meeting)
 
     def read(self, field, point, parameter, extra):
         unknown = jnp.concatenate([point, extra, parameter[None]])
         points, steps, parameter = split(unknown, self.view.shape[0])
         f = lambda x: field(x, parameter)
-        low, high = extremes(_pieces(f, points, steps), points, jax.vmap(f)(points))
+        low, high = extremes(pieces_through(f, points, steps), points, jax.vmap(f)(points))
         answer = CycleFold(
             points, jnp.cumsum(steps) - steps, jnp.sum(steps), low, high, parameter
         )
         # Ten times smaller than the guess is another thing: a generalised Hopf point.
         shrunk = extra[-2] < self.rest[-2] - jnp.log(10.0)
         return answer, [(shrunk, RESULTS.no_cycle)], []
-
-
-def _pieces(field, points, steps):
-    towers = jax.vmap(lambda x: derivatives(field, x))(points)
-    return coefficients(points, towers, steps)
