@@ -80,13 +80,15 @@ def hoist_numbers(function, *inputs) -> tuple[Program, list]:
 
 
 def _literals(jaxpr):
-    """The values that a printed jaxpr abbreviates: array literals, at any depth."""
+    """The values that a printed jaxpr abbreviates or leaves out, at any depth: array
+    literals, and what inner calls close over."""
     for equation in jaxpr.eqns:
         for atom in equation.invars:
             if isinstance(atom, jax.extend.core.Literal) and np.ndim(atom.val):
                 yield np.asarray(atom.val).tobytes()
         for value in equation.params.values():
             for inner in value if isinstance(value, tuple | list) else (value,):
+                yield from (np.asarray(x).tobytes() for x in getattr(inner, "consts", ()))
                 inner = getattr(inner, "jaxpr", inner)
                 if hasattr(inner, "eqns"):
                     yield from _literals(inner)

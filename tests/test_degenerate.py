@@ -156,16 +156,56 @@ def test_a_line_of_equilibria_ends_and_says_so():
     assert equilibria.result == RESULTS.not_isolated
 
 
-def test_a_degenerate_member_leaves_its_batch_alone():
+# Two units without coupling, the first on its fold, the second with two roots `GAPS` apart.
+GAPS = [0.03, 0.018, 5e-3, 1e-3, 5e-4, 2e-4, 1e-4, 3e-5, 1e-5]
+# Two units alike, each with a third root and two roots 4 √b apart or less.
+PAIRS = np.geomspace(1e-20, 1e-16, 60)
+
+
+@pytest.fixture(scope="module")
+def many():
     rows = [row for row, _ in problems.HYPERBOLIC.values()]
     rows = [*rows, problems.DEGENERATE_ORIGIN["4b"][0], problems.DEGENERATE_ORIGIN["v"][0]]
-    cells = jax.tree.map(lambda *x: jnp.stack(x), *map(problems.from_table, rows))
-    many = eqx.filter_vmap(lambda cell: cgru.enumerate_equilibria(cgru.Flow(cell)))(cells)
-    assert many.complete.all()
-    np.testing.assert_array_equal(many.index_sum, 1)
+    cells = [problems.from_table(row) for row in rows]
+    h = np.sqrt(1 / 2)
+    fold = np.arctanh(h) - 2 * h
+    none = jnp.zeros((2, 2))
+    for gap in GAPS:
+        # Where arctanh h − 2 h has the curvature 2 h / (1 − h²)², twice that of a parabola.
+        beside = fold + (gap / 2) ** 2 * h / (1 - h * h) ** 2
+        biases = jnp.array([fold, beside])
+        cells.append(cgru.gru(4 * jnp.eye(2), none, b_h=biases))
+    cells += [cgru.gru(2 * jnp.eye(2), -jnp.eye(2), b_h=jnp.full(2, b)) for b in PAIRS]
+    cells = jax.tree.map(lambda *x: jnp.stack(x), *cells)
+    return eqx.filter_vmap(lambda cell: cgru.enumerate_equilibria(cgru.Flow(cell)))(cells)
+
+
+def test_a_degenerate_member_leaves_its_batch_alone(many):
+    assert many.complete[:7].all()
+    np.testing.assert_array_equal(many.index_sum[:7], 1)
     expected = [sum(tally) for _, tally in problems.HYPERBOLIC.values()]
     assert many.count[:5].tolist() == expected
     assert (many.multiplicity[:5][many.valid[:5]] == 1).all()
+
+
+def test_two_degenerate_points_are_never_one(many):
+    """Roots of the first unit: a sink and the double one; of the second: a sink and two."""
+    complete = np.asarray(many.complete)
+    fold = slice(7, 7 + len(GAPS))
+    for i in np.flatnonzero(complete[fold]) + 7:
+        used = np.asarray(many.valid[i])
+        assert np.sum(np.asarray(many.multiplicity[i])[used]) == 9
+    # Wide enough apart, or as good as one of multiplicity four, each is found.
+    assert complete[7]
+    assert many.count[7] == 6
+
+
+def test_no_point_is_named_beside_the_roots_that_it_is_made_of(many):
+    pairs = slice(7 + len(GAPS), None)
+    complete, used = np.asarray(many.complete)[pairs], np.asarray(many.valid)[pairs]
+    total = np.nansum(np.where(used, np.asarray(many.multiplicity)[pairs], 0), axis=1)
+    assert complete.any()
+    assert (total[complete] <= 9).all()
 
 
 def test_the_derivative_of_a_degenerate_root_is_nan_and_of_a_simple_one_is_not():

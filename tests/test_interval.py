@@ -347,9 +347,34 @@ def test_division_by_an_interval_around_zero_gives_no_bounds():
         ("gt", lambda h: jnp.where(h > 0, h, 2 * h)),
         ("while", lambda h: jax.lax.while_loop(lambda x: x[0] < 1, lambda x: x + 1, h)),
         ("convert_element_type", lambda h: h.astype(jnp.float32).astype(float)),
+        ("convert_element_type", lambda h: jnp.abs(h[:1] + 1j * h[1:])),
+        ("reduce_precision", lambda h: jax.lax.reduce_precision(h, 8, 7)),
     ],
 )
 def test_an_operation_without_a_rule_is_named(name, field):
     program, _ = hoist(field, jnp.zeros(2))
     with pytest.raises(ValueError, match=f"'{name}'.*find_equilibria"):
         _interval.enclose(program, [], [0.1, 0.2], [0.1, 0.1])
+
+
+def test_whole_and_narrow_constants_wrap_and_round_as_they_do():
+    whole, narrow = jnp.array([100, 100], jnp.int8), jnp.array([0.1, 0.1], jnp.float32)
+    program, arrays = hoist(
+        lambda h: h + (whole + whole) + (narrow * narrow).astype(float), jnp.zeros(2)
+    )
+    constants = [np.asarray(a) for a in arrays]
+    nodes = _interval.enclose(program, constants, [0.0, 0.0], [0.0, 0.0])
+    expected = -56 + float(np.float32(0.1) * np.float32(0.1))
+    for node in nodes:
+        low, high = node.tight
+        assert low <= expected <= high
+        assert high - low < 1e-13
+
+
+def test_programs_whose_inner_calls_close_over_other_numbers_are_other_programs():
+    def shifted(target):
+        inner = jax.jit(lambda x: jnp.asarray([target]) - x)
+        return hoist(lambda h: inner(h), jnp.zeros(1))[0]
+
+    assert shifted(0.3) == shifted(0.3)
+    assert shifted(0.3) != shifted(0.7)

@@ -20,7 +20,14 @@ from .._results import KINDS, choose
 WITHIN = 1e-12
 STEPS = 12  # of Gauss-Newton's method from the middle of a cluster, quadratic at the end
 ASIDE = 1e-5  # of differences: the third root of round-off
-FLAT = 1e-4  # a coefficient this small beside the field counts as zero
+FLAT = 1e-3  # a coefficient this small beside the field counts as zero
+# A second mode as slow as this, beside how the field bends over the distance `LOCAL`, may
+# have zeros of its own.
+SECOND, LOCAL = 1e-2, 0.03
+# Systems within `WITHIN` of a point of multiplicity two, three or more have all of its
+# zeros nearer than this.
+UNFOLDED = 1e-4, 3e-3, 3e-2
+STABLE = 1e-8  # growth, beside the fastest, that is told from none
 
 
 class Candidates(NamedTuple):
@@ -38,13 +45,15 @@ class Candidates(NamedTuple):
 
 
 class Degenerate(NamedTuple):
-    """A named cluster: entries as in `Equilibria`; `named` is False if it is not known."""
+    """A named cluster: entries as in `Equilibria`; `named` is False if it is not known.
+    `reach`: a zero nearer to it than this is one of those that the multiplicity counts."""
 
     root: Array
     kind: KINDS
     multiplicity: Array
     coefficient: Array
     named: Array
+    reach: Array
 
 
 def find_candidates(equation, hull) -> Candidates:
@@ -116,7 +125,7 @@ def find_candidates(equation, hull) -> Candidates:
     return Candidates(points, off, size, list(tables))
 
 
-def name_cluster(equation, lift, system, hull, candidates, change) -> Degenerate:
+def name_cluster(equation, lift, system, hull, candidates, change, fine) -> Degenerate:
     """The degenerate equilibrium in a cluster.
 
     **Arguments:**
@@ -125,6 +134,7 @@ def name_cluster(equation, lift, system, hull, candidates, change) -> Degenerate
       states of `system`, whose other modes decide between the kinds of saddle-node.
     - `change`: shape `(k,)`, how much of the equation must change to make each candidate a
       singular root, from `_degree.index_of_cluster`.
+    - `fine`: width of the boxes in the cluster.
     """
     n = hull.shape[0] // 2
     points, off, size, sorts = candidates
@@ -136,26 +146,60 @@ def name_cluster(equation, lift, system, hull, candidates, change) -> Degenerate
     is_ = {sort: best == i for i, sort in enumerate(sorts)}
 
     state = lift(point)
-    a, c, curvature, decays = _normal_form(system, state)
-    fold, cusp = is_["fold"], is_["cusp"] & (jnp.abs(c) > FLAT * size)
+    form = _normal_form(system, state)
+    steep = jnp.linalg.norm(form.slope)
+    alone = _has_one_slow_mode(equation, point)
+    fold = is_["fold"] & alone & (jnp.abs(form.a) > FLAT * size)
+    cusp = is_["cusp"] & alone & (jnp.abs(form.c) > FLAT * size)
+    two = four = open_ = jnp.zeros((), bool)
+    unknown = is_["cusp"] & alone & ~cusp
+    if n == 2:
+        forms_apart, forms_vanish = _quadratic_part(equation, point, size)
+        two = is_["nilpotent"] & (form.curvature > FLAT * size)
+        open_ = is_["flat"] & ~forms_vanish
+        four = open_ & forms_apart
+        unknown |= (is_["flat"] & forms_vanish) | (is_["nilpotent"] & ~two)
+    elif n > 2:
+        unknown |= is_["flat"]
+    unknown |= (fold | cusp) & form.others_rest
+    uncounted = unknown | (open_ & ~four)
     kind = choose(
         KINDS,
         KINDS.codimension_two,
-        (fold & decays, KINDS.saddle_node_first),
+        (unknown, KINDS.degenerate),
+        (fold & form.others_decay, KINDS.saddle_node_first),
         (fold, KINDS.saddle_node_second),
-        (is_["cusp"] & ~cusp, KINDS.degenerate),
     )
-    multiplicity = jnp.where(fold, 2.0, jnp.where(cusp, 3.0, jnp.nan))
-    if n == 2:
-        two = is_["nilpotent"] & (curvature > FLAT * size)
-        four, flatter = _quadratic_part(equation, point, size)
-        four, flatter = is_["flat"] & four, is_["flat"] & flatter
-        multiplicity = jnp.where(two, 2.0, jnp.where(four, 4.0, multiplicity))
-        kind = KINDS.where(flatter, KINDS.degenerate, kind)
-    # In a wide cluster there may be more than the one point that was found.
-    multiplicity = jnp.where(jnp.max(hull[n:] - hull[:n]) < 1e-3, multiplicity, jnp.nan)
-    coefficient = jnp.where(fold, a, jnp.where(cusp, c, jnp.nan))
-    return Degenerate(point, kind, multiplicity, coefficient, jnp.any(fits))
+    multiplicity = jnp.select([fold | two, cusp, four], [2.0, 3.0, 4.0], jnp.nan)
+    # Boxes of this width cannot tell two curves that touch to this order over so long a
+    # stretch. What is longer holds more than one point.
+    bend = jnp.select([fold, cusp], [jnp.abs(form.a), jnp.abs(form.c)], form.curvature)
+    blur = 1e-15 * size if n == 1 else fine * steep
+    order = jnp.where(cusp, 3.0, 2.0)
+    longest = 20 * fine + 10 * (blur / jnp.where(bend > 0, bend, 1)) ** (1 / order)
+    longest = jnp.where(four, jnp.maximum(longest, 1e-5), longest)
+    short = uncounted | (jnp.max(hull[n:] - hull[:n]) <= longest)
+    reach = jnp.select([uncounted, cusp], [UNFOLDED[2], UNFOLDED[1]], UNFOLDED[0])
+    return Degenerate(
+        root=point,
+        kind=kind,
+        multiplicity=jnp.where(uncounted, jnp.nan, multiplicity),
+        coefficient=jnp.select([fold, cusp], [form.a, form.c], jnp.nan),
+        named=jnp.any(fits) & (fold | cusp | two | uncounted | four) & short,
+        reach=reach * jnp.maximum(1.0, jnp.max(jnp.abs(point))),
+    )
+
+
+def _has_one_slow_mode(equation, point):
+    """Whether all modes but one are fast: near a second slow one lie other zeros."""
+    n = point.shape[0]
+    aside = LOCAL * jnp.eye(n)
+    around = jax.vmap(equation)(point + jnp.concatenate([aside, -aside]))
+    near = jnp.max(jnp.abs(around), axis=0)
+    slope = jax.jacfwd(equation)(point) * LOCAL / jnp.where(near > 0, near, 1)[:, None]
+    # The product of the n − 1 largest singular values, by the largest of them.
+    rest = jnp.linalg.norm(slope) ** max(n - 2, 0)
+    return jnp.max(jnp.abs(_adjugate(slope))) > SECOND * rest
 
 
 def _rows(matrix):
@@ -175,11 +219,21 @@ def _least_squares(slope, value):
     return solve(damped, slope.T @ value)
 
 
-def _normal_form(system, state):
-    """Quadratic and cubic coefficient on the centre manifold; |⟨w, B(v, v)⟩| for unit
-    vectors; whether all other modes decay.
+class _Form(NamedTuple):
+    """Of a point with one vanishing mode: its Jacobian; quadratic and cubic coefficient on
+    the centre manifold; |⟨w, B(v, v)⟩| for unit vectors; whether all other modes decay,
+    and whether one of them neither grows nor decays."""
 
-    With J v = 0, w J = 0, ⟨w, v⟩ = 1 and |v| = 1: a = ⟨w, B(v, v)⟩ / 2 and
+    slope: Array
+    a: Array
+    c: Array
+    curvature: Array
+    others_decay: Array
+    others_rest: Array
+
+
+def _normal_form(system, state) -> _Form:
+    """With J v = 0, w J = 0, ⟨w, v⟩ = 1 and |v| = 1: a = ⟨w, B(v, v)⟩ / 2 and
     c = ⟨w, C(v, v, v) + 3 B(v, h)⟩ / 6, where J h = −B(v, v) + ⟨w, B(v, v)⟩ v and
     ⟨w, h⟩ = 0 (Y. Kuznetsov, Elements of Applied Bifurcation Theory, 5.4 and 8.7).
     """
@@ -200,9 +254,17 @@ def _normal_form(system, state):
     shift = solve(border, jnp.append(-quadratic + 2 * a * v, 0.0))[:n]
     c = w @ (third + 3 * second(state, shift)) / 6
     spectrum = eigenvalues(slope)
-    zero = jnp.arange(n) == jnp.argmin(jnp.abs(spectrum))
-    curvature = jnp.abs(unit @ quadratic)
-    return a, c, curvature, jnp.all((system.growth(spectrum) < 0) | zero)
+    others = jnp.arange(n) != jnp.argmin(jnp.abs(spectrum))
+    growth = system.growth(spectrum)
+    rest = jnp.abs(growth) <= STABLE * jnp.max(jnp.where(others, jnp.abs(spectrum), 0.0))
+    return _Form(
+        slope=slope,
+        a=a,
+        c=c,
+        curvature=jnp.abs(unit @ quadratic),
+        others_decay=jnp.all((growth < 0) | ~others),
+        others_rest=jnp.any(rest & others),
+    )
 
 
 def _quadratic_part(equation, point, size):

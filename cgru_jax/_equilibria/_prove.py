@@ -223,15 +223,18 @@ def _refine(question, reading, arrays, constants, lowest, highest, proof):
     jacobian = system.jacobian(state)
     values = eigenvalues(jacobian)
     index = (-1) ** n * sign
+    residual = jnp.max(jnp.abs(system.residual(state)))
     # Eigenvalues that contradict the proved index have lost the digit that decides.
     rounded = (-1) ** jacobian.shape[0] * jnp.sign(determinant(jacobian))
     plain = simple_kind(system, jacobian, values)
     kind = KINDS.where(rounded == index, plain, KINDS.unknown)
+    # A positive factor that the enclosure left out may not be defined here.
+    sound = (alone > 0) & ~jnp.isnan(near) & jnp.isfinite(residual)
     facts = [
         alone,
-        jnp.where((alone > 0) & ~jnp.isnan(near), near, jnp.inf),
+        jnp.where(sound, near, jnp.inf),
         index,
-        jnp.max(jnp.abs(system.residual(state))),
+        residual,
         kind._value,
         1.0,
         jnp.nan,
@@ -260,11 +263,15 @@ def _name(question, reading, arrays, constants, hull, others, rows, lowest, high
         known = jnp.sum(jnp.where(jnp.isnan(rows[:, 0]), 0, rows[:, n + 2]))
         index = jnp.where(only, 1 - known, index)
     lift = question.lift(arrays)
-    found = name_cluster(equation, lift, system, hull, candidates, change)
+    fine = _worklist.FINE * jnp.max(highest - lowest)
+    found = name_cluster(equation, lift, system, hull, candidates, change, fine)
     state = lift(found.root)
-    # A proved zero inside of the hull, or an index that a point of this multiplicity cannot
-    # have: the cluster holds more than the one point.
-    apart = jnp.any((taken[:, :n] > hull[n:]) | (taken[:, n:] < hull[:n]), axis=1)
+    # A proved zero inside of the hull, or so near that it is one of those into which the
+    # point unfolds, or an index that a point of this multiplicity cannot have: the cluster
+    # holds another thing than that point.
+    begin = jnp.minimum(hull[:n], found.root - found.reach)
+    end = jnp.maximum(hull[n:], found.root + found.reach)
+    apart = jnp.any((taken[:, :n] > end) | (taken[:, n:] < begin), axis=1)
     alone = jnp.all(apart | jnp.isnan(taken[:, 0]))
     m = found.multiplicity
     fits = jnp.isnan(m) | (((index - m) % 2 == 0) & (jnp.abs(index) < m))

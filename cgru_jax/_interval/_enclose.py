@@ -27,7 +27,6 @@ UNARY = {
     "square": nodes.square,
     "stop_gradient": lambda a: a,
     "copy": lambda a: a,
-    "reduce_precision": lambda a: a,
 }
 BINARY = {
     "add": nodes.add,
@@ -44,6 +43,7 @@ REDUCTIONS = {
     "reduce_max": nodes.maximum,
     "reduce_min": nodes.minimum,
 }
+SUMS = frozenset(("dot_general", *REDUCTIONS))
 # Treated one by one in `_elementwise`.
 SPECIAL = frozenset("integer_pow pow clamp convert_element_type select_n".split())
 # Functions of exactly known numbers whose floating result is exact, or is not a float.
@@ -119,6 +119,8 @@ def _apply(equation, operands, radii):
         if moved is not None:
             return moved
         raise _unsupported(name, "with an index that is computed")
+    if name in SUMS and not _is_double(equation):
+        raise _unsupported(name, f"of {equation.outvars[0].aval.dtype}")
     if name == "dot_general":
         return [_scalars.contract(equation, *operands, nodes.multiply, nodes.add)]
     if name in REDUCTIONS:
@@ -129,6 +131,10 @@ def _apply(equation, operands, radii):
         return [_pool(np.asarray(value), lambda x: nodes.constant(radii, float(x)))]
     if not any(name in known for known in (UNARY, BINARY, SPECIAL, EXACT)):
         raise _unsupported(name)
+    if any(
+        jnp.issubdtype(atom.aval.dtype, jnp.complexfloating) for atom in equation.outvars
+    ):
+        raise _unsupported(name, "of complex numbers")
     shape = equation.outvars[0].aval.shape
     grids = [np.broadcast_to(operand, shape).ravel() for operand in operands]
     outputs = [
@@ -141,10 +147,11 @@ def _apply(equation, operands, radii):
 
 def _elementwise(equation, scalars, radii):
     name = equation.primitive.name
+    if name in UNARY | BINARY and not _is_double(equation):
+        # Whole or narrow numbers wrap and round in their own way.
+        return _exactly(equation, scalars, radii, f"of {equation.outvars[0].aval.dtype}")
     if name in UNARY:
         return UNARY[name](*scalars)
-    if name == "div" and not jnp.issubdtype(equation.outvars[0].aval.dtype, jnp.floating):
-        raise _unsupported(name, "of whole numbers")
     if name in BINARY:
         return BINARY[name](*scalars)
     if name == "integer_pow":
@@ -160,18 +167,24 @@ def _elementwise(equation, scalars, radii):
     if name == "select_n" and _known(scalars[0]) and len(scalars) == 3:
         return _select(*scalars)
     if name in EXACT:
-        if all(map(_known, scalars)):
-            avals = [atom.aval for atom in equation.invars]
-            values = [
-                jnp.asarray(x.centre).astype(aval.dtype)
-                for x, aval in zip(scalars, avals, strict=True)
-            ]
-            value = equation.primitive.bind(
-                *jnp.broadcast_arrays(*values), **equation.params
-            )
-            return nodes.constant(radii, value.astype(float))
-        raise _unsupported(name, "of a number that depends on the state")
+        return _exactly(equation, scalars, radii, "of a number that depends on the state")
     raise _unsupported(name, "with these operands")
+
+
+def _is_double(equation) -> bool:
+    return equation.outvars[0].aval.dtype == jnp.float64
+
+
+def _exactly(equation, scalars, radii, refusal):
+    """The primitive itself, on numbers that are known and have no error."""
+    if not all(map(_known, scalars)):
+        raise _unsupported(equation.primitive.name, refusal)
+    values = [
+        jnp.asarray(x.centre).astype(atom.aval.dtype)
+        for x, atom in zip(scalars, equation.invars, strict=True)
+    ]
+    value = equation.primitive.bind(*jnp.broadcast_arrays(*values), **equation.params)
+    return nodes.constant(radii, value.astype(float))
 
 
 def _select(condition, if_false, if_true):
