@@ -38,6 +38,14 @@ def check_positive(owner: str, name: str, number) -> None:
         raise ValueError(f"{owner}: {name} must be one positive number, got {number}.")
 
 
+def check_whole(owner: str, name: str, number, least: int) -> None:
+    """Refuse what is not a Python integer of this size."""
+    if not isinstance(number, int) or isinstance(number, bool) or number < least:
+        raise ValueError(
+            f"{owner}: {name} must be a whole number ≥ {least}, got {number!r}."
+        )
+
+
 def check_finite(owner: str, name: str, array) -> None:
     """Refuse NaN and infinity where the values can be seen."""
     if not concrete(array):

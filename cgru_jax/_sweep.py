@@ -10,7 +10,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from ._errors import concrete
+from ._errors import check_whole, concrete
 from ._program import Program
 
 MEMBERS = "members"  # the name of the mesh's one axis
@@ -43,8 +43,7 @@ def sweep(fn: Callable[[Any], Any], batch: Any, *, chunk: int) -> Any:
     members, rest = eqx.partition(batch, eqx.is_array)
     leaves, shape_of_batch = jax.tree.flatten(members)
     size = _length(members)
-    if not isinstance(chunk, int) or isinstance(chunk, bool) or chunk < 1:
-        raise ValueError(f"sweep: chunk must be a whole number ≥ 1, got {chunk!r}.")
+    check_whole("sweep", "chunk", chunk, 1)
 
     shape_of_answer = []
 

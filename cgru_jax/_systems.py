@@ -52,6 +52,15 @@ class Map(AbstractSystem):
         return jnp.log(jnp.abs(1 + eigenvalues))
 
 
+def check_system(owner: str, system) -> None:
+    """Refuse what is not a system, as a cell or a function is not."""
+    if not isinstance(system, AbstractSystem):
+        raise ValueError(
+            f"{owner}: system must be a Flow or a Map, got {type(system).__name__}; wrap a "
+            "cell or a function, as in cgru.Flow(cell)."
+        )
+
+
 def check_orbit_state(owner: str, name: str, system: AbstractSystem, state) -> None:
     """Refuse what is no state of the system, or has one dimension: orbits in it turn
     nowhere."""

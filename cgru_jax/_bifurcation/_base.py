@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from .. import _arclength
-from .._errors import concrete, real_array
+from .._errors import check_whole, concrete, real_array
 from .._results import EVENTS, RESULTS, choose
 
 
@@ -37,8 +37,7 @@ class Events(eqx.Module):
 
 def check_extent(verb, bounds, direction, capacity, start):
     """The checked bounds `(low, high)` and direction of a curve from `start`."""
-    if not isinstance(capacity, int) or capacity < 2:
-        raise ValueError(f"{verb}: capacity must be a whole number ≥ 2, got {capacity!r}.")
+    check_whole(verb, "capacity", capacity, 2)
     low, high = check_bounds(verb, bounds, start)
     direction = real_array(verb, "direction", direction)
     if direction.shape != () or (concrete(direction) and float(direction) not in (1, -1)):

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import ArrayLike
 
-from .._errors import check_positive, check_x64, real_array
+from .._errors import check_positive, check_whole, check_x64, real_array
 from .._implicit import attach
 from .._program import hoist, hoist_numbers
 from .._results import KINDS, RESULTS, choose
@@ -82,10 +82,7 @@ def find_cycle(
     check_orbit_state(verb, "near", system, near)
     check_positive(verb, "period", period)
     for label, value, least in (("laps", laps, 0), ("intervals", intervals, 8)):
-        if not isinstance(value, int) or value < least:
-            raise ValueError(
-                f"{verb}: {label} must be a whole number ≥ {least}, got {value!r}."
-            )
+        check_whole(verb, label, value, least)
     if intervals % 2:
         raise ValueError(f"{verb}: intervals must be even, got {intervals}.")
     program, arrays = hoist_numbers(system.residual, near)

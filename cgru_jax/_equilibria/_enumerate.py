@@ -8,12 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._cells import AbstractCell
-from .._errors import check_x64, concrete, real_array
+from .._errors import check_whole, check_x64, concrete, real_array
 from .._implicit import attach, undefined_where
 from .._linalg import eigenvalues
 from .._program import hoist
 from .._results import RESULTS, choose
-from .._systems import AbstractSystem
+from .._systems import AbstractSystem, check_system
 from . import _worklist
 from ._base import Equilibria
 from ._prove import ask, prove, read
@@ -55,9 +55,11 @@ def enumerate_equilibria(
     closes over; equal eigenvalues have none.
 
     Where equilibria meet, bisection cannot separate them. Such a cluster is one row: its
-    index is proved, and so is that the point is exactly degenerate for an equation that
+    index is proved, and so is that the point is a singular equilibrium of an equation that
     differs by at most 1e-12 (relative to the field) in its affine part; kind, multiplicity
-    and coefficient are those of that point. `result` is then `singular`.
+    and coefficient are those of that point, computed in floating point. A cluster that may
+    hold several points, or that lies beside proved ones into which its point would unfold,
+    is left undecided. `result` is then `singular`.
 
     **Fails:** what is listed is proved whatever `result` says, but `complete` is False with
     `undecided` (a cluster that could not be named, or an equation that changes within a
@@ -80,10 +82,8 @@ def search_report(system: AbstractSystem, *, box=None, capacity: int = 24) -> Fo
 
 def _posed(system, box, capacity):
     """The arguments of `prove`, checked."""
-    if not isinstance(capacity, int) or capacity < 1:
-        raise ValueError(
-            f"enumerate_equilibria: capacity must be a whole number ≥ 1, got {capacity!r}."
-        )
+    check_system("enumerate_equilibria", system)
+    check_whole("enumerate_equilibria", "capacity", capacity, 1)
     low, high, equation, lift = _question(system, box)
     state = jax.eval_shape(lift, low)
     given = jax.eval_shape(system.residual, state)

@@ -10,11 +10,11 @@ from jaxtyping import Array, ArrayLike, Float
 
 from .. import _scalars
 from .._cells import AbstractCell
-from .._errors import real_array
+from .._errors import check_whole, real_array
 from .._linalg import CLOSED_FORM_SIZE, scalar_adjugate, scalar_determinant, scalar_solve
 from .._program import hoist
 from .._results import RESULTS, choose
-from .._systems import AbstractSystem
+from .._systems import AbstractSystem, check_system
 from ._base import Equilibria
 from ._describe import describe
 
@@ -50,11 +50,7 @@ def find_equilibria(
     **Source:** derived here; step lengths are bounded by an eighth of the extent of the
     starts, which keeps Newton's method from leaping between basins.
     """
-    if not isinstance(system, AbstractSystem):
-        raise ValueError(
-            "find_equilibria: system must be a Flow or a Map, got "
-            f"{type(system).__name__}; wrap a cell or a function: cgru.Flow(...)."
-        )
+    check_system("find_equilibria", system)
     starts = _default_starts(system) if starts is None else starts
     starts = real_array("find_equilibria", "starts", starts)
     starts = starts.astype(jnp.result_type(starts, float))
@@ -69,10 +65,7 @@ def find_equilibria(
             f"find_equilibria: starts of shape {starts.shape} do not fit a system of "
             f"dimension {size}."
         )
-    if not isinstance(capacity, int) or capacity < 1:
-        raise ValueError(
-            f"find_equilibria: capacity must be a whole number ≥ 1, got {capacity!r}."
-        )
+    check_whole("find_equilibria", "capacity", capacity, 1)
     given = jax.eval_shape(system.field, jax.ShapeDtypeStruct((size,), starts.dtype))
     if getattr(given, "shape", None) != (size,):
         raise ValueError(
@@ -98,8 +91,7 @@ def grid(n: int, per_axis: int) -> Float[Array, "s n"]:
     **Raises:** `ValueError` if `n` or `per_axis` is not a positive whole number.
     """
     for name, value in (("n", n), ("per_axis", per_axis)):
-        if not isinstance(value, int) or value < 1:
-            raise ValueError(f"grid: {name} must be a whole number ≥ 1, got {value!r}.")
+        check_whole("grid", name, value, 1)
     axis = (2 * jnp.arange(per_axis) + 1) / per_axis - 1
     return jnp.stack(jnp.meshgrid(*[axis] * n, indexing="ij"), -1).reshape(-1, n)
 

@@ -15,12 +15,12 @@ from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
 from .. import _interval, _scalars
 from .._cells import AbstractCell
-from .._errors import real_array
+from .._errors import check_whole, real_array
 from .._implicit import attach, second_derivative, smallest_singular
 from .._linalg import CLOSED_FORM_SIZE, eigenvalues, solve
 from .._program import hoist
 from .._results import RESULTS, choose
-from .._systems import AbstractSystem
+from .._systems import AbstractSystem, check_system
 from ._find import _default_starts, _distinct, _norm, _select
 
 # Steps of an eighth of the box at most, downhill; then Newton's method on the equations of
@@ -88,6 +88,7 @@ def find_slow_points(
 
     **Source:** derived here; the passage time is that of the saddle-node's normal form.
     """
+    check_system("find_slow_points", system)
     if starts is None and not isinstance(system.field, AbstractCell):
         raise ValueError(
             "find_slow_points: starts can be left out for a cell only; for a field of your "
@@ -102,10 +103,7 @@ def find_slow_points(
             f"find_slow_points: starts must have shape (s, {size or 'n'}), got "
             f"{starts.shape}; one start is starts[None]."
         )
-    if not isinstance(capacity, int) or capacity < 1:
-        raise ValueError(
-            f"find_slow_points: capacity must be a whole number ≥ 1, got {capacity!r}."
-        )
+    check_whole("find_slow_points", "capacity", capacity, 1)
     program, arrays = hoist(system.residual, starts[0])
     return _find(program, capacity, arrays, starts)
 

@@ -375,6 +375,7 @@ def _group(found, box, owner, lost):
         return i + 1, found._replace(
             clusters=found.clusters.at[member, slot].set(hull, mode="drop"),
             groups=found.groups.at[member].max(slot + 1),
+            trouble=found.trouble.at[member].max(jnp.where(slot < CLUSTERS, 0, UNLISTED)),
         )
 
     total = jnp.sum(lost, dtype=jnp.int32)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
 from .._conditions import newton
-from .._errors import check_positive, check_x64, concrete, real_array
+from .._errors import check_positive, check_whole, check_x64, concrete, real_array
 from .._implicit import attach
 from .._program import hoist_numbers
 from .._results import RESULTS, choose
@@ -94,8 +94,7 @@ def trace_manifold(
     if side not in (1, -1):
         raise ValueError(f"{verb}: side must be 1 or -1, got {side!r}.")
     check_positive(verb, "length", length)
-    if not isinstance(count, int) or count < 2:
-        raise ValueError(f"{verb}: count must be an integer ≥ 2, got {count!r}.")
+    check_whole(verb, "count", count, 2)
     corners = _corners(verb, box, saddle.shape[0])
     sign = -1.0 if stable else 1.0
     program, arrays = hoist_numbers(lambda h: sign * system.residual(h), saddle)
