@@ -3,6 +3,8 @@
 Figure 1: the saddle-node of one unit, as the fold of a branch, with its closed form and
 its derivative. Figure 5: the Hopf point of U_h = 3 R(θ) and the four saddle-nodes that end
 its cycle, as events of two branches. Then random units, whose branches have every event.
+The branches of the figures start from known equilibria; at the full size all equilibria
+are enumerated instead, at several parameters, and every branch is followed from there.
 """
 
 from pathlib import Path
@@ -41,7 +43,7 @@ def main(out: Path, size: str = "default") -> dict:
     hopf = cgru.locate_hopf(rotation, [0.01, 0.02], jnp.pi / 3.8)
     theta, l1 = float(hopf.parameter), float(hopf.lyapunov)
 
-    pictures = diagrams(quick=size == "quick")
+    pictures = diagrams(whole=size == "full")
     events = [b.events for b in pictures["rotation.png"].branches]
     folds = [e.parameters[e.valid & (e.kind == EVENTS.fold)] for e in events]
     folds = np.sort(np.abs(np.concatenate(folds)))
@@ -113,10 +115,10 @@ def main(out: Path, size: str = "default") -> dict:
     return numbers
 
 
-def diagrams(quick):
+def diagrams(whole):
     """All branches of both families: enumerated and followed, or (which compiles in a
     fraction of the time) followed from starts that are known."""
-    if not quick:
+    if whole:
         return {
             "one_unit.png": cgru.bifurcation_diagram(one_unit(GAIN), (-2.0, 2.0)),
             "rotation.png": cgru.bifurcation_diagram(rotation, (-0.5, 1.5)),

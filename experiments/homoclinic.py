@@ -1,9 +1,10 @@
 """Where does the rotating two-unit GRU have a homoclinic orbit, and how does that end?
 
 U_h = g R(1/2) with a bias b on the first unit, as in `two_parameters`. From a
-Bogdanov–Takens point the curve of homoclinic orbits is followed, next to the folds and the
-Hopf points that meet there, to where its saddle meets a node. On one side of it, as the
-saddle quantity says, a stable cycle is born.
+Bogdanov–Takens point one homoclinic orbit is found by its normal form, with its gradient
+in gain and angle; on one side of it, as the saddle quantity says, a stable cycle is born.
+The full size also follows the curve of these orbits, next to the folds and the Hopf points
+that meet there, to where its saddle meets a node: that takes a minute to compile.
 """
 
 from pathlib import Path
@@ -38,25 +39,67 @@ def family(p, angle=ANGLE):
 def main(out: Path, size: str = "default") -> dict:
     out.mkdir(parents=True, exist_ok=True)
     # What takes time is to compile the orbit, its derivative and the curve.
-    numbers = {"claims": [], "figures": []} if size == "quick" else survey(out)
+    numbers = {"claims": [], "figures": []} if size == "quick" else survey(out, size)
     io.write_json(out / "homoclinic.json", numbers)
     return numbers
 
 
-def survey(out):
+def survey(out, size):
     takens = cgru.locate_bogdanov_takens(family, *map(jnp.array, TAKENS))
     gain = takens.parameter[1] - BELOW
     hopf, fold, orbit = enter(gain, takens)
-    at = jnp.stack([orbit.parameter, gain])
     ratio = float((orbit.parameter - hopf.parameter) / (fold.parameter - hopf.parameter))
+    slope, difference = derivatives(orbit, gain)
+    born = both_sides(orbit, gain)
+    quantity = float(orbit.saddle_quantity)
+    flow = family(jnp.stack([orbit.parameter, gain]))
+    trace = abs(float(jnp.trace(flow.jacobian(orbit.saddle))) - quantity)
+    numbers = {
+        "bogdanov_takens": takens.parameter,
+        "orbit": [orbit.parameter, gain],
+        "gradient": {"implicit": slope, "central_difference": difference},
+        "claims": [
+            {
+                "claim": "a homoclinic orbit near a Bogdanov–Takens point",
+                "paper": "not treated",
+                "found": f"at g = {float(gain):.6f}: b = {float(orbit.parameter):.10f}",
+                "agrees": bool(abs(ratio / RATIO - 1) < 0.05),
+                "note": "beside the Hopf point by "
+                f"{ratio:.4f} of the way to the fold; normal form, to leading order: "
+                f"{RATIO:.4f}",
+            },
+            {
+                "claim": "a stable cycle is born from it: the saddle quantity is negative",
+                "paper": "not treated",
+                "found": f"{quantity:.6f}; beside the orbit: {born['text']}",
+                "agrees": bool(quantity < 0 and born["right"]),
+                "note": f"equal to the trace of the Jacobian within {trace:.0e}",
+            },
+            {
+                "claim": "the gradient of where it is, in gain and angle",
+                "paper": "not treated",
+                "found": ", ".join(f"{x:.9f}" for x in slope),
+                "agrees": bool(np.allclose(slope, difference, rtol=1e-5, atol=0)),
+                "note": "central differences: " + ", ".join(f"{x:.9f}" for x in difference),
+            },
+        ],
+    }
+    if size == "full":
+        more = follow(out / "plane.png", takens, hopf, fold, orbit, gain)
+        numbers["claims"].append(more.pop("claim"))
+        return numbers | more
+    return numbers | {"figures": [one_orbit(out / "orbit.png", orbit, born["states"])]}
+
+
+def follow(path, takens, hopf, fold, orbit, gain):
+    """The curve of homoclinic orbits to its end, beside those that it begins with."""
+    at = jnp.stack([orbit.parameter, gain])
     ways = [
         cgru.trace_homoclinic_curve(family, orbit, at, bounds=BOUNDS, direction=way)
         for way in (1.0, -1.0)
     ]
     near, far = map(columns, ways)
     curve = {key: np.concatenate([near[key][::-1], far[key][1:]]) for key in near}
-    slope, difference = derivatives(orbit, gain)
-    born = both_sides(orbit, gain)
     beside = {
         "folds": cgru.trace_fold_curve,
         "Hopf points": cgru.trace_hopf_curve,
@@ -71,49 +114,26 @@ def survey(out):
         parts = [np.asarray(c.parameters)[np.asarray(c.valid)] for c in parts]
         lines[label] = np.concatenate([parts[0][::-1], parts[1][1:]])
     lines["homoclinic orbits"] = curve["parameters"]
-    picture(out / "plane.png", lines, takens, curve)
-    last = curve["parameters"][-1]
-    gap = distance(last, lines["folds"])
+    picture(path, lines, takens, curve)
+    gap = distance(curve["parameters"][-1], lines["folds"])
     trace = float(np.max(np.abs(curve["saddle_quantity"] - curve["trace"])))
+    negative = bool((curve["saddle_quantity"] < 0).all())
     return {
         "curve": {k: v for k, v in curve.items() if k != "points"},
-        "bogdanov_takens": takens.parameter,
-        "gradient": {"implicit": slope, "central_difference": difference},
-        "claims": [
-            {
-                "claim": "a homoclinic orbit near a Bogdanov–Takens point",
-                "paper": "not treated",
-                "found": f"at g = {float(gain):.6f}: b = {float(orbit.parameter):.10f}",
-                "agrees": bool(abs(ratio / RATIO - 1) < 0.05),
-                "note": "beside the Hopf point by "
-                f"{ratio:.4f} of the way to the fold; normal form, to leading order: "
-                f"{RATIO:.4f}",
-            },
-            {
-                "claim": "its curve in two parameters leads from there to a saddle-node",
-                "paper": "not treated",
-                "found": f"{len(curve['parameters'])} orbits, ended by "
-                + " and ".join(reason(way) for way in ways),
-                "agrees": bool(ways[1].result == RESULTS.saddle_node and gap < 1e-3),
-                "note": f"the last saddle is left {far['ratio'][-1]:.3f} times as fast as "
-                f"entered; the curve of folds is {gap:.1e} away",
-            },
-            {
-                "claim": "a stable cycle is born from it: the saddle quantity is negative",
-                "paper": "not treated",
-                "found": f"from {curve['saddle_quantity'].max():.2e} to "
-                f"{curve['saddle_quantity'].min():.3f}; beside the orbit: {born['text']}",
-                "agrees": bool((curve["saddle_quantity"] < 0).all() and born["right"]),
-                "note": f"equal to the trace of the Jacobian within {trace:.0e}",
-            },
-            {
-                "claim": "the gradient of where it is, in gain and angle",
-                "paper": "not treated",
-                "found": ", ".join(f"{x:.9f}" for x in slope),
-                "agrees": bool(np.allclose(slope, difference, rtol=1e-5, atol=0)),
-                "note": "central differences: " + ", ".join(f"{x:.9f}" for x in difference),
-            },
-        ],
+        "claim": {
+            "claim": "its curve in two parameters leads from there to a saddle-node",
+            "paper": "not treated",
+            "found": f"{len(curve['parameters'])} orbits, ended by "
+            + " and ".join(reason(way) for way in ways),
+            "agrees": bool(
+                ways[1].result == RESULTS.saddle_node and gap < 1e-3 and negative
+            ),
+            "note": f"the last saddle is left {far['ratio'][-1]:.3f} times as fast as "
+            f"entered; the curve of folds is {gap:.1e} away; the saddle quantity falls "
+            f"from {max(curve['saddle_quantity']):.2e} to "
+            f"{min(curve['saddle_quantity']):.3f}, the trace of the Jacobian within "
+            f"{trace:.0e}",
+        },
         "figures": [
             {
                 "file": "plane.png",
@@ -156,7 +176,7 @@ def derivatives(orbit, gain):
 def both_sides(orbit, gain):
     """Whether an orbit from beside the focus ends on a cycle, on each side of the curve:
     seen from its size over the last third."""
-    found = {}
+    found, kept = {}, {}
     for label, step in (("below", -1e-4), ("above", 1e-4)):
         flow = family(jnp.stack([orbit.parameter + step, gain]))
         every = cgru.find_equilibria(flow)
@@ -166,11 +186,13 @@ def both_sides(orbit, gain):
         start, times = focus + 1e-3, jnp.linspace(0, 9000.0, 3001)
         states = np.asarray(cgru.integrate(flow, start, times).states)[2000:]
         found[label] = float(np.ptp(states, axis=0).max())
+        kept[label] = states[-600:]
     cycles = {k: v > 1e-2 for k, v in found.items()}
     words = {True: "a cycle", False: "none"}
     return {
         "right": sum(cycles.values()) == 1,
         "text": ", ".join(f"{words[v]} {k}" for k, v in cycles.items()),
+        "states": kept,
     }
 
 
@@ -206,6 +228,27 @@ def reason(curve):
         "a bound": RESULTS.bound,
     }
     return next((k for k, v in ends.items() if curve.result == v), "nothing known")
+
+
+def one_orbit(path, orbit, states):
+    """The orbit, and where others are after a long time on either side of it."""
+    figure = Figure(figsize=(6.5, 4.8), layout="constrained")
+    ax = figure.subplots()
+    points = np.asarray(orbit.points)
+    ax.plot(*points.T, "-", color="#009E73", linewidth=2, label="homoclinic orbit")
+    for side, line in states.items():
+        if np.ptp(line, axis=0).max() > 1e-2:
+            ax.plot(*line.T, ".", color="#D55E00", markersize=3, label=f"b {side}: a cycle")
+    ax.plot(*orbit.saddle, "s", color="white", markeredgecolor="black", label="saddle")
+    ax.set(xlabel="h₁", ylabel="h₂")
+    ax.legend(fontsize=8)
+    io.save_figure(figure, path, {"orbit": points, "saddle": orbit.saddle, **states})
+    return {
+        "file": path.name,
+        "caption": "The homoclinic orbit of the rotating GRU near its Bogdanov–Takens "
+        "point, and late states of an orbit from inside it with the bias moved by 1e-4: a "
+        "cycle. Moved to the other side, the orbit leaves for a sink.",
+    }
 
 
 def picture(path, lines, takens, curve):

@@ -31,6 +31,8 @@ START, STRENGTH = np.array([0.5, 0.5]), 0.1
 SPAN, EVERY, SUBSTEPS = 600.0, 0.5, 4
 GONE = -0.4  # half way to the sink, where the drift outweighs the noise
 RUNS = {"quick": 250, "default": 1_000, "full": 20_000}
+# Runs take longer than to compile them, also where all else is compiled in haste.
+COMPILE = {"xla_backend_optimization_level": 2}
 SEED, GROUP = 0, 250  # runs in one block, which bounds the memory
 WAYS = ("directly", "through (s, 0)", "through (0, s)")
 COLOURS = ("#8E24C9", "#0072B2", "#D55E00")
@@ -145,7 +147,7 @@ def calm():
     return np.linalg.norm(np.asarray(run.states), axis=1)
 
 
-@eqx.filter_jit
+@eqx.filter_jit(compiler_options=COMPILE)
 def runs(keys, substeps):
     times = np.arange(0, SPAN + EVERY, EVERY)
 

@@ -15,6 +15,8 @@ jax.config.update("jax_enable_x64", True)
 
 # Starts per axis for the homoclinic regions: 41 resolves both lobes of figure 4B.
 SCAN = {"quick": 41, "default": 81, "full": 161}
+# Orbits run for longer than they compile, also where all else is compiled in haste.
+COMPILE = {"xla_backend_optimization_level": 2}
 REACH, NEAR = 250.0, 0.1  # as long as figures 4C and 4D; the origin attracts like 1/t
 CASES = [name for name, row in cgru.ATLAS.items() if row.figure.startswith("9")]
 
@@ -54,7 +56,7 @@ def follow(system, start, times):
     return cgru.integrate(system, start, times, substeps=4)
 
 
-@eqx.filter_jit
+@eqx.filter_jit(compiler_options=COMPILE)
 @eqx.filter_vmap(in_axes=(None, 0, None))
 def end(system, start, time):
     times = jnp.array([0.0, 1.0]) * time

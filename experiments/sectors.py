@@ -8,6 +8,7 @@ the winding number of the field.
 
 from pathlib import Path
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -37,6 +38,8 @@ LOOKS = {
 }
 STARTS = {"quick": 32, "default": 64, "full": 160}  # per axis of a portrait
 LINES = 24  # orbits that are drawn
+# Orbits run for longer than they compile, also where all else is compiled in haste.
+COMPILE = {"xla_backend_optimization_level": 2}
 TIME, STEPS = 400.0, 800  # the origin attracts and repels like 1/t; rates are below 1
 
 
@@ -92,7 +95,7 @@ def claim(name, found, degree):
     }
 
 
-@jax.jit
+@eqx.filter_jit(compiler_options=COMPILE)
 def follow(cell, starts):
     """Orbits both ways in time, and whether each end comes home without a detour."""
 

@@ -31,6 +31,8 @@ TIME, STEPS = 600.0, 1200
 NEAR = 1e-2  # of a sink, where an orbit has ended
 # Orbits around a degenerate origin come home like 1/t; nearer than HOLE all of them are.
 HOMING, HOME, HOLE = 2000.0, 0.05, 0.15
+# Orbits run for longer than they compile, also where all else is compiled in haste.
+COMPILE = {"xla_backend_optimization_level": 2}
 
 
 def main(out: Path, size: str = "default") -> dict:
@@ -66,7 +68,7 @@ def main(out: Path, size: str = "default") -> dict:
     return numbers
 
 
-@eqx.filter_jit
+@eqx.filter_jit(compiler_options=COMPILE)
 def ends(cell, starts, time, steps):
     """Where orbits from these starts are after a time, in fixed steps."""
     times = jnp.stack([0.0 * time, time])

@@ -26,6 +26,8 @@ FOLD = 0.1478220707  # θ below which the rotation network has four more pairs o
 DISTANCES = np.geomspace(1e-6, 1e-2, 9)  # of θ from it
 DRAWS = {"quick": 60, "default": 4_000, "full": 500_000}
 CHUNK = 512  # networks at once: bounded memory
+# Of which there are many: optimised, also where all else is compiled in haste.
+COMPILE = {"xla_backend_optimization_level": 2}
 # U_h, U_r, b_h, b_r: six collisions solved for at once, from a network with thirteen
 # equilibria, and all six passed by one thousandth. The change (x, y) -> (-y, -x) leaves it
 # alone.
@@ -118,7 +120,7 @@ def look(cells):
     if size <= CHUNK:  # compiling for a batch would take longer than to do without
         parts = [look_at(member(cells, i)) for i in range(size)]
         return jax.tree.map(lambda *x: np.stack(x), *parts)
-    batched = eqx.filter_jit(eqx.filter_vmap(look_at))
+    batched = eqx.filter_jit(eqx.filter_vmap(look_at), compiler_options=COMPILE)
     parts = []
     for start in range(0, size, CHUNK):
         places = np.minimum(np.arange(start, start + CHUNK), size - 1)

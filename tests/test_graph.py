@@ -69,6 +69,46 @@ def test_a_branch_that_is_not_followed_far_enough_is_open():
     assert (np.asarray(short.ends)[np.array(short.kinds) == "saddle"] == -2).all()
 
 
+def hill(level, turns=1.0):
+    """Down or up to a level of H = y²/2 − x²/2 + x⁴/4, round the way that `turns` says:
+    the level set is where every orbit that comes near ends."""
+
+    def field(h):
+        x, y = h[0] - 0.1, h[1] + 0.2
+        slope, height = (x**3 - x, y), y**2 / 2 - x**2 / 2 + x**4 / 4
+        pull = height - level
+        return jnp.stack(
+            [turns * slope[1] - pull * slope[0], -turns * slope[0] - pull * slope[1]]
+        )
+
+    return cgru.Flow(field)
+
+
+@pytest.mark.slow
+def test_a_branch_ends_on_the_cycle_onto_which_it_winds():
+    # A saddle at H = 0 between two pits: one cycle around both, or one in each.
+    starts = jnp.array([[0.1, -0.2], [1.1, -0.2], [-0.9, -0.2]]) + 1e-3
+    seen = {}
+    for level in (0.2, -0.15):
+        system = hill(level)
+        found = cgru.find_equilibria(system, starts, capacity=3)
+        seen[level] = graph = cgru.separatrix_graph(system, found)
+        assert graph.resolved
+        assert graph.connections == []
+        for cycle in graph.cycles:
+            x, y = (np.asarray(cycle.points) - [0.1, -0.2]).T
+            assert abs(y**2 / 2 - x**2 / 2 + x**4 / 4 - level).max() < 1e-9  # of the mesh
+    both, apart = seen.values()
+    assert len(both.cycles) == 1
+    assert len(apart.cycles) == 2
+    saddle = both.kinds.index("saddle")
+    assert both.ends[saddle].tolist() == [3, 3]
+    assert sorted(apart.ends[saddle].tolist()) == [3, 4]
+    # Which pit is which is no matter of the signature.
+    assert both.signature == "cycle, saddle(0 0), source, source"
+    assert apart.signature == "cycle, cycle, saddle(0 1), source, source"
+
+
 # Rows xii and xiii where their collisions are exact (experiments/atlas_repair.py).
 REPAIRED = {
     "xii": [

@@ -140,6 +140,27 @@ def slow_points_are_as_many_as_printed_but_for_figure_6(found):
     assert abs(found["scaling"]["period_times_root"] - 27.04397) < 1e-3
 
 
+def a_slow_curve_is_as_slow_as_it_is_said_to_be(found):
+    assert refused(found) == []
+    at = "0.8"
+    for name, speeds in found["speeds"].items():
+        x = np.array(found["parameters"][name][at])
+        U, R, b, c, middle, (angle,), bend = np.split(x, [4, 8, 10, 12, 14, 15])
+        t = np.linspace(-1, 1, 4_001)[:, None]
+        along = np.array([np.cos(angle), np.sin(angle)])
+        across = np.array([-along[1], along[0]])
+        side = (1 - t**2) * (t ** [0, 1, 2] @ bend)[:, None]
+        h = middle + float(at) / 2 * (t * along + side * across)
+        assert abs(np.linalg.norm(h[-1] - h[0]) - float(at)) < 1e-14  # round-off
+        r = 1 / (1 + np.exp(-(h @ R.reshape(2, 2).T + c)))
+        field = (np.tanh((r * h) @ U.reshape(2, 2).T + b) - h) / 2
+        speed = np.linalg.norm(field, axis=1).max()
+        # Twice as many places as there: between them a maximum is flat.
+        assert abs(speed / speeds[at] - 1) < 1e-3
+    one, straight, bent = (s[at] for s in found["speeds"].values())
+    assert bent < straight / 10 < one / 100
+
+
 def sectors_add_up_to_the_index(found):
     for name, counts in found["sectors"].items():
         assert counts["index"] == found["degrees"][name]
@@ -155,6 +176,7 @@ CHECKS = {
     "noise": noise_treats_both_sides_alike_and_takes_the_exact_time,
     "slow_point": starts_below_the_line_wait_at_the_slow_point,
     "update_gate": a_gate_turns_a_sink_into_a_source_but_no_saddle,
+    "slow_curve": a_slow_curve_is_as_slow_as_it_is_said_to_be,
     "slow_points": slow_points_are_as_many_as_printed_but_for_figure_6,
     "sectors": sectors_add_up_to_the_index,
 }
