@@ -73,11 +73,17 @@ if TYPE_CHECKING:
     from ._manifolds import trace_homoclinic_curve as trace_homoclinic_curve
     from ._manifolds import trace_manifold as trace_manifold
     from ._mean_field import AbstractEnsemble as AbstractEnsemble
+    from ._mean_field import GainFold as GainFold
     from ._mean_field import GRUEnsemble as GRUEnsemble
     from ._mean_field import LSTMEnsemble as LSTMEnsemble
+    from ._mean_field import MeanField as MeanField
     from ._mean_field import ResetAfterGRUEnsemble as ResetAfterGRUEnsemble
+    from ._mean_field import critical_gain as critical_gain
+    from ._mean_field import fold_gain as fold_gain
     from ._mean_field import framework_ensemble as framework_ensemble
+    from ._mean_field import onset_curvature as onset_curvature
     from ._mean_field import sample as sample
+    from ._mean_field import solve_mean_field as solve_mean_field
     from ._results import EVENTS as EVENTS
     from ._results import KINDS as KINDS
     from ._results import RESULTS as RESULTS
@@ -163,10 +169,16 @@ _HOMES = {
     "separatrix_graph": "_manifolds",
     "AbstractEnsemble": "_mean_field",
     "GRUEnsemble": "_mean_field",
+    "GainFold": "_mean_field",
     "LSTMEnsemble": "_mean_field",
+    "MeanField": "_mean_field",
     "ResetAfterGRUEnsemble": "_mean_field",
+    "critical_gain": "_mean_field",
+    "fold_gain": "_mean_field",
     "framework_ensemble": "_mean_field",
+    "onset_curvature": "_mean_field",
     "sample": "_mean_field",
+    "solve_mean_field": "_mean_field",
     "EVENTS": "_results",
     "KINDS": "_results",
     "RESULTS": "_results",

@@ -6,12 +6,20 @@ from ._ensembles import (
     framework_ensemble,
     sample,
 )
+from ._solve import MeanField, solve_mean_field
+from ._thresholds import GainFold, critical_gain, fold_gain, onset_curvature
 
 __all__ = [
     "AbstractEnsemble",
     "GRUEnsemble",
+    "GainFold",
     "LSTMEnsemble",
+    "MeanField",
     "ResetAfterGRUEnsemble",
+    "critical_gain",
+    "fold_gain",
     "framework_ensemble",
+    "onset_curvature",
     "sample",
+    "solve_mean_field",
 ]
