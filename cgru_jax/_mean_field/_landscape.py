@@ -17,7 +17,7 @@ from .._linalg import solve
 from .._program import hoist
 from .._results import RESULTS, choose
 from ._averages import line
-from ._ensembles import GRUEnsemble
+from ._ensembles import AbstractEnsemble, GRUEnsemble
 from ._solve import check_ensemble, refuse
 from ._static import COARSE, variance_map
 from ._thresholds import critical_gain, with_gain
@@ -47,7 +47,7 @@ class TopologyThreshold(eqx.Module):
     result: RESULTS
 
 
-def complexity(ensemble: GRUEnsemble) -> Complexity:
+def complexity(ensemble: AbstractEnsemble) -> Complexity:
     r"""How fast the number of fixed points of a random GRU grows with its size.
 
     **Arguments:** `ensemble`: a `GRUEnsemble` without bias of the candidate and without
@@ -70,7 +70,7 @@ def complexity(ensemble: GRUEnsemble) -> Complexity:
     return _complexity(ensemble)
 
 
-def topology_threshold(ensemble: GRUEnsemble) -> TopologyThreshold:
+def topology_threshold(ensemble: AbstractEnsemble) -> TopologyThreshold:
     r"""The gain `g_h` above which the mean number of fixed points grows exponentially.
 
     Where activity sets in with a jump this happens, $\Sigma^* = 0$, below every other
