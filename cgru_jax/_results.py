@@ -114,6 +114,22 @@ class RESULTS(eqx.Enumeration):
         "The orbit that leaves the saddle comes nowhere near to where it should go. Try "
         "the other side, a larger `length`, or a parameter nearer to the connection."
     )
+    negative = (
+        "A gain or a spread is negative, where it is a standard deviation; nothing was "
+        "computed. Change its sign."
+    )
+    no_root = (
+        "Zero is the only static state of these networks. Raise the gain of the candidate, "
+        "or give its bias a spread."
+    )
+    no_fold = (
+        "The nonzero states begin at zero, at the critical gain: there is no fold. Raise "
+        "the gain of a gate, or close it by its mean."
+    )
+    biased = (
+        "A bias enters for which this theory is not made: with one in the candidate, zero "
+        "is no state. Set its mean and its spread to zero."
+    )
 
 
 class KINDS(eqx.Enumeration):
