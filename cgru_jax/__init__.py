@@ -60,6 +60,9 @@ if TYPE_CHECKING:
     from ._equilibria import grid as grid
     from ._integrate import Trajectory as Trajectory
     from ._integrate import integrate as integrate
+    from ._lyapunov import Lyapunov as Lyapunov
+    from ._lyapunov import jacobian_spectra as jacobian_spectra
+    from ._lyapunov import lyapunov_exponents as lyapunov_exponents
     from ._manifolds import SNIC as SNIC
     from ._manifolds import Heteroclinic as Heteroclinic
     from ._manifolds import Homoclinic as Homoclinic
@@ -143,6 +146,9 @@ _HOMES = {
     "grid": "_equilibria",
     "Trajectory": "_integrate",
     "integrate": "_integrate",
+    "Lyapunov": "_lyapunov",
+    "jacobian_spectra": "_lyapunov",
+    "lyapunov_exponents": "_lyapunov",
     "SNIC": "_manifolds",
     "Heteroclinic": "_manifolds",
     "Homoclinic": "_manifolds",
