@@ -75,6 +75,12 @@ if TYPE_CHECKING:
     from ._manifolds import separatrix_graph as separatrix_graph
     from ._manifolds import trace_homoclinic_curve as trace_homoclinic_curve
     from ._manifolds import trace_manifold as trace_manifold
+    from ._mean_field import AbstractEnsemble as AbstractEnsemble
+    from ._mean_field import GRUEnsemble as GRUEnsemble
+    from ._mean_field import LSTMEnsemble as LSTMEnsemble
+    from ._mean_field import ResetAfterGRUEnsemble as ResetAfterGRUEnsemble
+    from ._mean_field import framework_ensemble as framework_ensemble
+    from ._mean_field import sample as sample
     from ._results import EVENTS as EVENTS
     from ._results import KINDS as KINDS
     from ._results import RESULTS as RESULTS
@@ -161,6 +167,12 @@ _HOMES = {
     "trace_manifold": "_manifolds",
     "SeparatrixGraph": "_manifolds",
     "separatrix_graph": "_manifolds",
+    "AbstractEnsemble": "_mean_field",
+    "GRUEnsemble": "_mean_field",
+    "LSTMEnsemble": "_mean_field",
+    "ResetAfterGRUEnsemble": "_mean_field",
+    "framework_ensemble": "_mean_field",
+    "sample": "_mean_field",
     "EVENTS": "_results",
     "KINDS": "_results",
     "RESULTS": "_results",
