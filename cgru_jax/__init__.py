@@ -76,11 +76,18 @@ if TYPE_CHECKING:
     from ._manifolds import trace_homoclinic_curve as trace_homoclinic_curve
     from ._manifolds import trace_manifold as trace_manifold
     from ._mean_field import AbstractEnsemble as AbstractEnsemble
+    from ._mean_field import CorrelationFunction as CorrelationFunction
+    from ._mean_field import DynamicThreshold as DynamicThreshold
     from ._mean_field import GRUEnsemble as GRUEnsemble
     from ._mean_field import LSTMEnsemble as LSTMEnsemble
+    from ._mean_field import Paths as Paths
     from ._mean_field import ResetAfterGRUEnsemble as ResetAfterGRUEnsemble
+    from ._mean_field import correlation_function as correlation_function
+    from ._mean_field import dynamic_threshold as dynamic_threshold
     from ._mean_field import framework_ensemble as framework_ensemble
     from ._mean_field import sample as sample
+    from ._mean_field import sample_paths as sample_paths
+    from ._mean_field import solve_constant_gate as solve_constant_gate
     from ._results import EVENTS as EVENTS
     from ._results import KINDS as KINDS
     from ._results import RESULTS as RESULTS
@@ -173,6 +180,13 @@ _HOMES = {
     "ResetAfterGRUEnsemble": "_mean_field",
     "framework_ensemble": "_mean_field",
     "sample": "_mean_field",
+    "CorrelationFunction": "_mean_field",
+    "DynamicThreshold": "_mean_field",
+    "dynamic_threshold": "_mean_field",
+    "solve_constant_gate": "_mean_field",
+    "Paths": "_mean_field",
+    "correlation_function": "_mean_field",
+    "sample_paths": "_mean_field",
     "EVENTS": "_results",
     "KINDS": "_results",
     "RESULTS": "_results",
