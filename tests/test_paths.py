@@ -200,8 +200,8 @@ def test_what_does_not_fit_is_named(verb, message):
     ],
     ids=["GRU", "ResetAfterGRU", "LSTM"],
 )
-def test_networks_of_400_units_do_what_the_theory_says(ensemble):
-    units, steps = 400, 500
+def test_networks_of_500_units_do_what_the_theory_says(ensemble):
+    units, steps = 500, 400
     found = cgru.sample_paths(ensemble, jr.key(0))
     theory = cgru.correlation_function(found.states["h"], 10)
     variances, later, exponents = [], [], []
@@ -217,8 +217,9 @@ def test_networks_of_400_units_do_what_the_theory_says(ensemble):
     # Of one network of 500 units a variance errs by about 8 per cent; here are three.
     np.testing.assert_allclose(np.mean(variances), theory[0], rtol=0.1)
     np.testing.assert_allclose(np.mean(later), theory[10], atol=0.04)
-    # Finite networks sit 3 to 8 per cent below the theory; 15 in all.
-    np.testing.assert_allclose(np.mean(exponents), found.exponent, rtol=0.15)
+    # Finite networks sit below the theory, by 7 per cent still at 1,000 units; three of
+    # them and 400 steps scatter by another 5.
+    np.testing.assert_allclose(np.mean(exponents), found.exponent, rtol=0.2)
 
 
 @pytest.mark.slow
