@@ -78,16 +78,22 @@ if TYPE_CHECKING:
     from ._mean_field import AbstractEnsemble as AbstractEnsemble
     from ._mean_field import CorrelationFunction as CorrelationFunction
     from ._mean_field import DynamicThreshold as DynamicThreshold
+    from ._mean_field import GainFold as GainFold
     from ._mean_field import GRUEnsemble as GRUEnsemble
     from ._mean_field import LSTMEnsemble as LSTMEnsemble
+    from ._mean_field import MeanField as MeanField
     from ._mean_field import Paths as Paths
     from ._mean_field import ResetAfterGRUEnsemble as ResetAfterGRUEnsemble
     from ._mean_field import correlation_function as correlation_function
+    from ._mean_field import critical_gain as critical_gain
     from ._mean_field import dynamic_threshold as dynamic_threshold
+    from ._mean_field import fold_gain as fold_gain
     from ._mean_field import framework_ensemble as framework_ensemble
+    from ._mean_field import onset_curvature as onset_curvature
     from ._mean_field import sample as sample
     from ._mean_field import sample_paths as sample_paths
     from ._mean_field import solve_constant_gate as solve_constant_gate
+    from ._mean_field import solve_mean_field as solve_mean_field
     from ._results import EVENTS as EVENTS
     from ._results import KINDS as KINDS
     from ._results import RESULTS as RESULTS
@@ -176,9 +182,14 @@ _HOMES = {
     "separatrix_graph": "_manifolds",
     "AbstractEnsemble": "_mean_field",
     "GRUEnsemble": "_mean_field",
+    "GainFold": "_mean_field",
     "LSTMEnsemble": "_mean_field",
+    "MeanField": "_mean_field",
     "ResetAfterGRUEnsemble": "_mean_field",
+    "critical_gain": "_mean_field",
+    "fold_gain": "_mean_field",
     "framework_ensemble": "_mean_field",
+    "onset_curvature": "_mean_field",
     "sample": "_mean_field",
     "CorrelationFunction": "_mean_field",
     "DynamicThreshold": "_mean_field",
@@ -187,6 +198,7 @@ _HOMES = {
     "Paths": "_mean_field",
     "correlation_function": "_mean_field",
     "sample_paths": "_mean_field",
+    "solve_mean_field": "_mean_field",
     "EVENTS": "_results",
     "KINDS": "_results",
     "RESULTS": "_results",

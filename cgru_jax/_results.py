@@ -122,6 +122,18 @@ class RESULTS(eqx.Enumeration):
         "The orbit that leaves the saddle comes nowhere near to where it should go. Try "
         "the other side, a larger `length`, or a parameter nearer to the connection."
     )
+    no_root = (
+        "Zero is the only static state of these networks. Raise the gain of the candidate, "
+        "or give its bias a spread."
+    )
+    no_fold = (
+        "The nonzero states begin at zero, at the critical gain: there is no fold. Raise "
+        "the gain of a gate, or close it by its mean."
+    )
+    biased = (
+        "With a bias in the candidate zero is no state of these networks. Set its mean and "
+        "its spread to zero."
+    )
 
 
 class KINDS(eqx.Enumeration):
