@@ -75,25 +75,44 @@ if TYPE_CHECKING:
     from ._manifolds import separatrix_graph as separatrix_graph
     from ._manifolds import trace_homoclinic_curve as trace_homoclinic_curve
     from ._manifolds import trace_manifold as trace_manifold
+    from ._mean_field import AbstractCoefficients as AbstractCoefficients
     from ._mean_field import AbstractEnsemble as AbstractEnsemble
+    from ._mean_field import ColumnCoefficients as ColumnCoefficients
+    from ._mean_field import Complexity as Complexity
     from ._mean_field import CorrelationFunction as CorrelationFunction
+    from ._mean_field import Disc as Disc
     from ._mean_field import DynamicThreshold as DynamicThreshold
     from ._mean_field import GainFold as GainFold
+    from ._mean_field import GRUCoefficients as GRUCoefficients
     from ._mean_field import GRUEnsemble as GRUEnsemble
     from ._mean_field import LSTMEnsemble as LSTMEnsemble
     from ._mean_field import MeanField as MeanField
     from ._mean_field import Paths as Paths
     from ._mean_field import ResetAfterGRUEnsemble as ResetAfterGRUEnsemble
+    from ._mean_field import SpectralEdge as SpectralEdge
+    from ._mean_field import TopologyThreshold as TopologyThreshold
+    from ._mean_field import complexity as complexity
     from ._mean_field import correlation_function as correlation_function
     from ._mean_field import critical_gain as critical_gain
+    from ._mean_field import density as density
     from ._mean_field import dynamic_threshold as dynamic_threshold
+    from ._mean_field import eigenvalue_mass as eigenvalue_mass
     from ._mean_field import fold_gain as fold_gain
     from ._mean_field import framework_ensemble as framework_ensemble
+    from ._mean_field import gru_coefficients as gru_coefficients
+    from ._mean_field import lstm_coefficients as lstm_coefficients
+    from ._mean_field import measure_coefficients as measure_coefficients
     from ._mean_field import onset_curvature as onset_curvature
+    from ._mean_field import reset_after_coefficients as reset_after_coefficients
+    from ._mean_field import resting_coefficients as resting_coefficients
     from ._mean_field import sample as sample
     from ._mean_field import sample_paths as sample_paths
     from ._mean_field import solve_constant_gate as solve_constant_gate
     from ._mean_field import solve_mean_field as solve_mean_field
+    from ._mean_field import spectral_edge as spectral_edge
+    from ._mean_field import support as support
+    from ._mean_field import topology_threshold as topology_threshold
+    from ._mean_field import zero_state_disc as zero_state_disc
     from ._results import EVENTS as EVENTS
     from ._results import KINDS as KINDS
     from ._results import RESULTS as RESULTS
@@ -180,17 +199,37 @@ _HOMES = {
     "trace_manifold": "_manifolds",
     "SeparatrixGraph": "_manifolds",
     "separatrix_graph": "_manifolds",
+    "AbstractCoefficients": "_mean_field",
     "AbstractEnsemble": "_mean_field",
+    "ColumnCoefficients": "_mean_field",
+    "Complexity": "_mean_field",
+    "Disc": "_mean_field",
+    "GRUCoefficients": "_mean_field",
     "GRUEnsemble": "_mean_field",
     "GainFold": "_mean_field",
     "LSTMEnsemble": "_mean_field",
     "MeanField": "_mean_field",
     "ResetAfterGRUEnsemble": "_mean_field",
+    "SpectralEdge": "_mean_field",
+    "TopologyThreshold": "_mean_field",
+    "complexity": "_mean_field",
     "critical_gain": "_mean_field",
+    "density": "_mean_field",
+    "eigenvalue_mass": "_mean_field",
     "fold_gain": "_mean_field",
     "framework_ensemble": "_mean_field",
+    "gru_coefficients": "_mean_field",
+    "lstm_coefficients": "_mean_field",
+    "measure_coefficients": "_mean_field",
     "onset_curvature": "_mean_field",
+    "reset_after_coefficients": "_mean_field",
+    "resting_coefficients": "_mean_field",
     "sample": "_mean_field",
+    "solve_mean_field": "_mean_field",
+    "spectral_edge": "_mean_field",
+    "support": "_mean_field",
+    "topology_threshold": "_mean_field",
+    "zero_state_disc": "_mean_field",
     "CorrelationFunction": "_mean_field",
     "DynamicThreshold": "_mean_field",
     "dynamic_threshold": "_mean_field",
@@ -198,7 +237,6 @@ _HOMES = {
     "Paths": "_mean_field",
     "correlation_function": "_mean_field",
     "sample_paths": "_mean_field",
-    "solve_mean_field": "_mean_field",
     "EVENTS": "_results",
     "KINDS": "_results",
     "RESULTS": "_results",

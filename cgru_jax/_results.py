@@ -131,8 +131,8 @@ class RESULTS(eqx.Enumeration):
         "the gain of a gate, or close it by its mean."
     )
     biased = (
-        "With a bias in the candidate zero is no state of these networks. Set its mean and "
-        "its spread to zero."
+        "A bias enters for which this theory is not made: with one in the candidate, zero "
+        "is no state. Set its mean and its spread to zero."
     )
 
 

@@ -96,13 +96,22 @@ def _(ensemble: LSTMEnsemble, q, rules):
 @stability_of.register
 def _(ensemble: LSTMEnsemble, q, rules):
     e = ensemble
+    return sum(lstm_pushes(e, q, rules, jnp.ones_like))
+
+
+def lstm_pushes(e: LSTMEnsemble, q, rules, share, extra=()):
+    """The mean square gain of a push through the cell, and through the output gate.
+
+    The first is weighted with the square of `share(x_f, *extra)`.
+    """
     output, slope = _output_gate(e, q, rules)
     means, variances = (e.m_f, e.m_i, e.m_c), _lstm_variances(e, q)
+    slopes = functools.partial(_resting_slopes, share)
     forget, into, candidate, square = gaussian_mean(
-        _resting_slopes, rules.three, means, variances
+        slopes, rules.three, means, variances, extra
     )
     inside = e.g_f**2 * forget + e.g_i**2 * into + e.g_c**2 * candidate
-    return output * inside + e.g_o**2 * slope * square
+    return output * inside, e.g_o**2 * slope * square
 
 
 def _output_gate(e, q, rules):
@@ -150,12 +159,12 @@ def _resting_square(f, i, c):
     return jnp.tanh(sigmoid(i) * jnp.tanh(c) * (1 + jnp.exp(f))) ** 2
 
 
-def _resting_slopes(f, i, c):
+def _resting_slopes(share, f, i, c, *extra):
     """Squares of what a push does, by the gate where it enters, and of the output."""
     gate, candidate = sigmoid(i), jnp.tanh(c)
     slow = 1 + jnp.exp(f)
     cell = gate * candidate * slow
-    slope = _sech_squared(cell)
+    slope = _sech_squared(cell) * share(f, *extra)
     return (
         (slope * cell * sigmoid(f)) ** 2,
         (slope * cell * sigmoid(-i)) ** 2,

@@ -45,7 +45,7 @@ def critical_gain(ensemble: AbstractEnsemble) -> Float[Array, ""]:
     """
     check_ensemble("critical_gain", ensemble)
     e = ensemble
-    infinite, negative = refuse(_with_gain(e, 1.0))
+    infinite, negative = refuse(with_gain(e, 1.0))
     if isinstance(e, LSTMEnsemble):
         # The mean of (1 + e^x)², with x normal.
         slow = 1 + 2 * jnp.exp(e.m_f + e.s_f**2 / 2) + jnp.exp(2 * (e.m_f + e.s_f**2))
@@ -83,7 +83,7 @@ def onset_curvature(ensemble: AbstractEnsemble) -> Float[Array, ""]:
     else:
         curvature = e.g_r**2 * quick(sigmoid(e.m_r)) - 2
         spread = e.s_r != 0
-    infinite, negative = refuse(_with_gain(e, 1.0))
+    infinite, negative = refuse(with_gain(e, 1.0))
     return jnp.where(infinite | negative | spread | _biased(e), jnp.nan, curvature)
 
 
@@ -106,7 +106,7 @@ def fold_gain(ensemble: AbstractEnsemble) -> GainFold:
     **Source:** derived for this package.
     """
     check_ensemble("fold_gain", ensemble)
-    return _fold(_with_gain(ensemble, 1.0))
+    return _fold(with_gain(ensemble, 1.0))
 
 
 @eqx.filter_jit
@@ -117,7 +117,7 @@ def _fold(ensemble):
 
     def excess(e, t, gain, rules):
         """log F − log q at q = e^t, for the logarithm of a gain."""
-        return jnp.log(variance_map(_with_gain(e, jnp.exp(gain)), jnp.exp(t), rules)) - t
+        return jnp.log(variance_map(with_gain(e, jnp.exp(gain)), jnp.exp(t), rules)) - t
 
     def fold_equations(x, e, rules):
         return jnp.stack(jax.jvp(lambda t: excess(e, t, x[1], rules), (x[0],), (1.0,)))
@@ -151,7 +151,7 @@ def _fold(ensemble):
     program, arrays = hoist(lambda x: fold_equations(x, ensemble, FINE), guess)
     x = attach(program, arrays, jnp.where(found, x, guess), found)
     gain, variance = jnp.exp(x[1]), jnp.exp(x[0])
-    stability = stability_of(_with_gain(ensemble, gain), variance, FINE)
+    stability = stability_of(with_gain(ensemble, gain), variance, FINE)
     result = choose(
         RESULTS,
         RESULTS.successful,
@@ -165,7 +165,7 @@ def _fold(ensemble):
     return GainFold(shown(gain), shown(variance), shown(stability), result)
 
 
-def _with_gain(ensemble, gain):
+def with_gain(ensemble, gain):
     """The ensemble with another gain of its candidate."""
     name = "g_c" if isinstance(ensemble, LSTMEnsemble) else "g_h"
     gain = jnp.asarray(gain, getattr(ensemble, name).dtype)
