@@ -103,6 +103,7 @@ if TYPE_CHECKING:
     from ._mean_field import lstm_coefficients as lstm_coefficients
     from ._mean_field import measure_coefficients as measure_coefficients
     from ._mean_field import onset_curvature as onset_curvature
+    from ._mean_field import path_coefficients as path_coefficients
     from ._mean_field import reset_after_coefficients as reset_after_coefficients
     from ._mean_field import resting_coefficients as resting_coefficients
     from ._mean_field import sample as sample
@@ -236,6 +237,7 @@ _HOMES = {
     "solve_constant_gate": "_mean_field",
     "Paths": "_mean_field",
     "correlation_function": "_mean_field",
+    "path_coefficients": "_mean_field",
     "sample_paths": "_mean_field",
     "EVENTS": "_results",
     "KINDS": "_results",

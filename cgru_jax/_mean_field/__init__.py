@@ -29,7 +29,7 @@ from ._landscape import (
     complexity,
     topology_threshold,
 )
-from ._paths import Paths, correlation_function, sample_paths
+from ._paths import Paths, correlation_function, path_coefficients, sample_paths
 from ._solve import MeanField, solve_mean_field
 from ._spectrum import density, eigenvalue_mass, support
 from ._thresholds import GainFold, critical_gain, fold_gain, onset_curvature
@@ -63,6 +63,7 @@ __all__ = [
     "lstm_coefficients",
     "measure_coefficients",
     "onset_curvature",
+    "path_coefficients",
     "reset_after_coefficients",
     "resting_coefficients",
     "sample",

@@ -12,8 +12,14 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from .._errors import check_positive, check_x64, real_array
 from .._results import RESULTS, choose
-from ._ensembles import AbstractEnsemble
-from ._sites import flaw, site_of
+from ._coefficients import (
+    AbstractCoefficients,
+    gru_coefficients,
+    lstm_coefficients,
+    reset_after_coefficients,
+)
+from ._ensembles import AbstractEnsemble, GRUEnsemble, LSTMEnsemble
+from ._sites import flaw, sigmoid, site_of
 
 BLOCKS = 10  # of time, whose means give the standard error
 # Of a variance, added to what a new time has of its own: repeated values, as in a state at
@@ -162,6 +168,37 @@ def _normalised(tangent):
     """A tangent vector of root mean square one, and how long it was."""
     size = jnp.sqrt(sum(jnp.mean(x**2) for x in tangent.values()))
     return {name: x / size for name, x in tangent.items()}, size
+
+
+def path_coefficients(ensemble: AbstractEnsemble, found: Paths) -> AbstractCoefficients:
+    """What the spectrum of the Jacobian depends on, at the last state of sampled paths.
+
+    **Arguments:** `ensemble`, and the `found` of `sample_paths` for it.
+
+    **Returns:** coefficients, one per path: `support`, `eigenvalue_mass` and `density` of
+    them foretell the eigenvalues at a state of the activity, with no network. All gates of
+    a path are kept together: an update rate is not independent of h − y.
+
+    **Raises:** `ValueError` for the paths of another kind of ensemble.
+
+    **Source:** derived for cgru_jax.
+    """
+    site = site_of("path_coefficients", ensemble)
+    state = {name: x[-1] for name, x in found.states.items()}
+    fields = {gate: x[-1] for gate, x in found.fields.items()}
+    if set(fields) != set(site.gates) or set(state) != set(site.state):
+        raise ValueError(
+            f"path_coefficients: found holds paths with the gates {sorted(fields)}, but a "
+            f"{type(ensemble).__name__} has {sorted(site.gates)}."
+        )
+    h = state["h"]
+    if isinstance(ensemble, LSTMEnsemble):
+        f, i, o = (sigmoid(fields[gate]) for gate in "fio")
+        return lstm_coefficients(ensemble, state["c"], f, i, o, jnp.tanh(fields["c"]))
+    z, r, x = sigmoid(fields["z"]), sigmoid(fields["r"]), fields["h"]
+    if isinstance(ensemble, GRUEnsemble):
+        return gru_coefficients(ensemble, h, z, r, jnp.tanh(x))
+    return reset_after_coefficients(ensemble, h, z, r, x, jnp.tanh(r * x))
 
 
 def correlation_function(states: Float[Array, "t m"], lags: int) -> Float[Array, " k"]:
