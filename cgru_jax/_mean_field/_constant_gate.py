@@ -13,15 +13,15 @@ from .._errors import check_x64, concrete, real_array
 from .._implicit import solve_root
 from .._results import RESULTS, choose
 from ._ensembles import GRUEnsemble
-from ._mehler import correlation_of, hermite_coefficients
+from ._mehler import correlation_of, hermite
 from ._sites import flaw, sigmoid, site_of
 
 TOLERANCE, SWEEPS, TINY = 1e-10, 1_000, 1e-300
 DAMPING = 0.7  # the share of the new value: the iteration must not overshoot the fold
 SILENT = 1e-8  # a variance below this is that of a network at rest
 # Variances of the pre-activation between which the least gain is looked for: above, chaos
-# is strong. Each round leaves a quarter of the interval, in logarithms.
-LARGEST, SMALLEST, SIZES, ROUNDS = 2.0, 1e-2, 9, 7
+# is strong. Each round leaves a fifth of the interval, in logarithms.
+LARGEST, SMALLEST, SIZES, ROUNDS = 2.0, 2e-3, 11, 6
 DECAYED = 1e-2  # of the variance: what may be left at the largest lag
 
 
@@ -110,11 +110,11 @@ def dynamic_threshold(ensemble: GRUEnsemble, *, lags: int = 256) -> DynamicThres
     **Returns:** a `DynamicThreshold`; for a continuous onset its `variance` is zero. That
     is so, for an update rate below one and `s_r = 0`, where
     $g_r^2 (1 - r_0)(5 - 8 r_0) \le 6$ with $r_0 = \sigma(m_r)$: for `m_r = 0` up to
-    $g_r = 2\sqrt 3$, beyond the $2\sqrt 2$ at which equilibria begin to jump. A jump to
-    a variance below 0.01 is not told from none.
+    $g_r = 2\sqrt 3$, beyond the $2\sqrt 2$ at which equilibria begin to jump.
 
     **Fails:** NaN with `nonfinite`, `negative`, `inapplicable` (a number that should be
-    zero is not), `short` or `not_converged`.
+    zero is not), `not_converged`, or `short`, also where the jump is too small to be seen
+    with these lags.
 
     **Raises:** `ValueError` for what does not fit, and in single precision.
 
@@ -151,6 +151,8 @@ def _solve(ensemble, start):
     begin = ensemble.g_h**2 * reset * start + ensemble.s_h**2
     inner, change = _settle(next_inner, begin)
     values, _ = _round(ensemble, inner)
+    # A biased state does not decorrelate, but comes to a limit.
+    biased, nearby = (ensemble.m_h != 0) | (ensemble.s_h != 0), values[-1 - lags // 8]
     bad = _flaws(ensemble, ("g_z", "s_z")), (~jnp.isfinite(values).all(), RESULTS.nonfinite)
     result = choose(
         RESULTS,
@@ -158,7 +160,7 @@ def _solve(ensemble, start):
         *bad[0],
         bad[1],
         (change > TOLERANCE, RESULTS.not_converged),
-        (_is_short(values, lags), RESULTS.short),
+        (_is_short(values, jnp.where(biased, nearby, 0)), RESULTS.short),
     )
     kept = (result == RESULTS.not_converged) | (result == RESULTS.short)
     kept |= result == RESULTS.successful
@@ -182,36 +184,37 @@ def _threshold(ensemble, lags):
         return jnp.sqrt(size / driving[0]), shape, values, change
 
     def visit(shape, size):
-        gain, shape, _, _ = at(frozen, size, shape)
-        return shape, (gain, shape)
+        gain, shape, values, _ = at(frozen, size, shape)
+        # Among too few lags a frozen state passes for a solution.
+        return shape, (jnp.where(_is_short(values), jnp.inf, gain), shape)
 
-    def zoom(_, carry):
-        high, low, shape, _, _ = carry
+    def zoom(turn, carry):
+        high, low, shape, _, _, at_edge = carry
         sizes = jnp.geomspace(high, low, SIZES)
         _, (gains, shapes) = jax.lax.scan(visit, shape, sizes)
         least = jnp.argmin(gains)
         around = jnp.clip(least, 1, SIZES - 2)
-        # Off the ends of the first round the answer has nowhere to go: the caller looks.
-        best = sizes[least], gains[least]
-        return sizes[around - 1], sizes[around + 1], shapes[around - 1], *best
+        last = (least == SIZES - 1) | jnp.isinf(gains[around + 1])
+        ends = sizes[around - 1], sizes[around + 1], shapes[around - 1]
+        return *ends, sizes[least], gains[least], jnp.where(turn == 0, last, at_edge)
 
     begin = jnp.exp(-jnp.arange(lags + 1) / 10)
     carry = LARGEST, SMALLEST, begin, LARGEST, jnp.inf
     carry = jax.tree.map(lambda x: jnp.asarray(x, begin.dtype), carry)
-    *_, shape, size, least = jax.lax.fori_loop(0, ROUNDS, zoom, carry)
+    carry = jax.lax.fori_loop(0, ROUNDS, zoom, (*carry, jnp.asarray(False)))
+    *_, shape, size, least, at_edge = carry
     # At a minimum over D the gain moves as it does at a fixed D.
     gain, _, values, change = at(ensemble, size, shape)
 
-    onset = 1 / jnp.sqrt(hermite_coefficients(sigmoid, ensemble.m_r, ensemble.s_r**2)[1])
-    at_end = size < 1.01 * SMALLEST
-    continuous = at_end & (least >= onset)
+    onset, smooth = _onset(ensemble)
+    continuous = at_edge & smooth & (least >= onset)
     result = choose(
         RESULTS,
         RESULTS.successful,
         *_flaws(ensemble, ("g_z", "s_z", "m_h", "s_h")),
         (continuous, RESULTS.successful),
-        (at_end | ~(change <= TOLERANCE), RESULTS.not_converged),
-        (_is_short(values, lags), RESULTS.short),
+        (at_edge | _is_short(values), RESULTS.short),
+        (~(change <= TOLERANCE), RESULTS.not_converged),
     )
     gain = jnp.where(continuous, onset, gain)
     variance = jnp.where(continuous, 0, jax.lax.stop_gradient(values[0]))
@@ -226,9 +229,23 @@ def _flaws(ensemble, zero):
     return (*flaw(ensemble), ((numbers != 0).any(), RESULTS.inapplicable))
 
 
-def _is_short(values, lags):
-    """Whether correlations still change in the last eighth of the lags."""
-    left = jnp.abs(values[-1] - values[-1 - lags // 8])
+def _onset(ensemble):
+    """The gain at which rest loses its stability, and whether chaos grows from there
+    without a jump."""
+    x, weights, _ = hermite()
+    r = sigmoid(ensemble.m_r + ensemble.s_r * x)
+    slope, bend = r * (1 - r), r * (1 - r) * (1 - 2 * r)
+    square = weights @ r**2
+    # Slow correlations C are the orbit of a particle that leaves rest and returns to it,
+    # which weighs the quadratic force by 2/3; without memory there is nothing but C(0).
+    weight = jnp.where(sigmoid(ensemble.m_z) < 1, 2 / 3, 1)
+    force = ensemble.g_r**2 * (weights @ (r * bend) + weight * (weights @ slope**2))
+    return 1 / jnp.sqrt(square), force <= 2 * square
+
+
+def _is_short(values, far=0.0):
+    """Whether correlations have not come to their limit at the largest lag."""
+    left = jnp.abs(values[-1] - far)
     return (values[0] > SILENT) & (left > DECAYED * values[0])
 
 

@@ -18,7 +18,7 @@ NODES, REACH, TERMS, BLOCK = 601, 9.0, 160, 16
 def correlation_of(f, mean, covariance):
     """⟨f(x_0) f(x_τ)⟩ of a stationary normal process with this mean and covariance."""
     variance = covariance[0]
-    squares, whole = hermite_coefficients(f, mean, variance)
+    squares, whole = _coefficients(f, mean, variance)
     ratio = covariance / jnp.where(variance > 0, variance, 1)
     # The sum over n of squares[n] ratio^n, as a product of two tables of powers.
     table = jnp.append(squares, whole - jnp.sum(squares)).reshape(-1, BLOCK)
@@ -34,9 +34,9 @@ def _powers(x, count):
     return jnp.stack(powers)
 
 
-def hermite_coefficients(f, mean, variance):
+def _coefficients(f, mean, variance):
     """Squared Hermite coefficients of f(mean + √variance x), and the mean of its square."""
-    nodes, weights, basis = _hermite()
+    nodes, weights, basis = hermite()
     # The derivative of a square root at zero is infinite; there is no variance to carry.
     deviation = jnp.where(variance > 0, jnp.sqrt(jnp.where(variance > 0, variance, 1)), 0)
     values = f(mean + deviation * nodes)
@@ -44,7 +44,7 @@ def hermite_coefficients(f, mean, variance):
 
 
 @functools.cache
-def _hermite():
+def hermite():
     """Nodes, weights and weighted orthonormal polynomials, one fewer than `TERMS`."""
     x = np.linspace(-REACH, REACH, NODES)
     weights = np.exp(-(x**2) / 2)
