@@ -151,6 +151,7 @@ def reproduce(
     if experiments is None:
         experiments = Path(__file__).parent.parent / "experiments"
     _compile_lightly(full)
+    _one_thread_for_small_matrices()
     from . import _reproduce, io
 
     chosen = _reproduce.find_experiments(experiments, only)
@@ -290,6 +291,12 @@ def _run(chosen, out: Path, size: str, records: list) -> None:
             records.append(record)
             if record["error"]:
                 bar.write(f"{experiment.name} failed: {record['error']}", file=sys.stderr)
+
+
+def _one_thread_for_small_matrices() -> None:
+    """Eigenvalues of a few hundred units take a tenth of the time in one thread of BLAS,
+    which reads this when NumPy loads it. A number of the user's own counts more."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def _compile_lightly(full: bool) -> None:

@@ -21,7 +21,7 @@ STYLES = {0: "o-", 2: "s--", 5: "^-."}  # g_r
 POINTS = {"quick": 6, "default": 12, "full": 40}
 # What is counted: sizes, networks of each, starts of Newton in each.
 GAIN = 10
-SIZES = {"quick": (), "default": (6, 10), "full": (8, 12, 16, 20, 24)}
+SIZES = {"quick": (), "default": (5, 10), "full": (8, 12, 16, 20, 24)}
 NETWORKS = {"quick": 0, "default": 48, "full": 48}
 STARTS = {"quick": 0, "default": 200, "full": 1_000}
 
@@ -38,7 +38,7 @@ def main(out: Path, size: str = "default") -> dict:
     without, with_reset = rates[-2:]
     curves = dict(zip(STYLES, rates[:-2].reshape(len(STYLES), -1), strict=True))
     typical = float(variances[len(gains) - 1])  # at the largest gain, open gates
-    counts = [count(units, size) for units in SIZES[size]]
+    counts = count(size) if SIZES[size] else []
     draw(out, gains, curves, counts)
 
     numbers = {
@@ -99,20 +99,33 @@ def slope_of(sizes, counts):
     return float(weights @ logs), float(np.sqrt(weights**2 @ errors**2))
 
 
-def count(units, size):
-    random = np.random.default_rng(units)
-    matrices = random.normal(size=(NETWORKS[size], units, units)) * GAIN / np.sqrt(units)
-    starts = jnp.asarray(random.uniform(-1, 1, (STARTS[size], units)))
-    # Many starts of larger networks in parts, so that they fit into memory.
-    search = eqx.filter_jit(
-        lambda many: jax.lax.map(
-            lambda U: cgru.find_equilibria(cgru.Flow(cgru.gru(U)), starts, capacity=192),
-            many,
+def count(size):
+    """Fixed points of random networks, with open gates, of each number of units."""
+    sizes, most = SIZES[size], max(SIZES[size])
+    starts = np.random.default_rng(5).uniform(-1, 1, (STARTS[size], most))
+
+    @eqx.filter_jit
+    def search(many):
+        # One after the other, so that a thousand starts fit into memory.
+        one = lambda U: cgru.find_equilibria(
+            cgru.Flow(cgru.gru(U)), jnp.asarray(starts), capacity=192
         )
-    )
-    found = search(jnp.asarray(matrices))
+        return jax.lax.map(one, many)
+
+    return [row(units, search(networks(units, most, NETWORKS[size]))) for units in sizes]
+
+
+def networks(units, most, number):
+    """A unit without weights is zero at every fixed point: padding changes no count, and
+    all sizes are compiled once."""
+    matrices = np.random.default_rng(units).normal(size=(number, units, units))
+    room = [(0, 0), (0, most - units), (0, most - units)]
+    return jnp.asarray(np.pad(matrices * GAIN / np.sqrt(units), room))
+
+
+def row(units, found):
     nonzero = np.asarray(found.count) - 1.0
-    squares = np.mean(np.asarray(found.points) ** 2, axis=-1)
+    squares = np.sum(np.asarray(found.points) ** 2, axis=-1) / units
     there = np.asarray(found.valid) & (squares > 1e-12)
     return {
         "units": units,

@@ -22,10 +22,11 @@ from ._solve import check_ensemble, refuse
 from ._static import COARSE, variance_map
 from ._thresholds import critical_gain, with_gain
 
-_INPUTS, _GATES = 81, 61  # nodes; with twice as many eight digits stay
+_INPUTS, _GATES = 61, 41  # nodes; with twice as many seven digits stay
 _CONVERGED, _COARSE = 1e-9, 1e-3
 # From where the solution is found by iteration it is followed down to the gain asked for.
 _STEPS, _NEWTON = 20, 4
+_RATIO, _FINEST = 0.93, 0.9995  # of the gains of two steps towards the threshold
 _START = 1.5  # in critical gains: far from the onset, where the iteration would stall
 # No reset gate is more than open: below this gain no equation has a solution.
 _LEAST_GAIN = 1.02
@@ -185,11 +186,11 @@ def _far_from_onset(e):
 
     def sweep(i, y):
         new = _site(y, e)[0]
-        inner = i < 200
+        inner = i < 100
         step = jnp.where(inner, jnp.where(determinant, 0.5, 0.0), 0.15)
         return y + step * (new - y)
 
-    return jax.lax.fori_loop(0, 500, sweep, static)
+    return jax.lax.fori_loop(0, 250, sweep, static)
 
 
 def _followed(e, y, gains):
@@ -232,21 +233,33 @@ def _threshold(ensemble):
     usable, cases = _usable(ensemble)
     e = jax.lax.stop_gradient(ensemble)
     first = _START * critical_gain(e)
-    gains = jnp.geomspace(first, _LEAST_GAIN, 2 * _STEPS)
-    path, rest = _followed(e, _far_from_onset(with_gain(e, first)), gains)
-    rates = jax.vmap(lambda y, gain: _site(y, with_gain(e, gain))[1])(path, gains)
-    good = (rest < _COARSE) & (path[:, 1] > jnp.log(1e-6))
-    rates = jnp.where(good, rates, jnp.nan)
-    crosses = (rates[:-1] > 0) & (rates[1:] <= 0)
-    i = jnp.argmax(crosses)
+
+    def positive(state):
+        gain, ratio, _, _, rate = state
+        return (rate > 0) & (ratio < _FINEST) & (gain > _LEAST_GAIN)
+
+    def descend(state):
+        gain, ratio, y, before, rate = state
+        lower = with_gain(e, ratio * gain)
+        new, rest = _newton(lambda y: _rest(y, lower), 2 * y - before, _NEWTON)
+        # The solution may end, or fall onto the silent one, soon after Σ = 0.
+        good = (rest < _COARSE) & (new[1] > jnp.log(1e-6))
+        after = ratio * gain, ratio, new, y, _site(new, lower)[1]
+        shorter = gain, (1 + ratio) / 2, y, y, rate
+        return jax.tree.map(lambda x, y: jnp.where(good, x, y), after, shorter)
+
+    y = _far_from_onset(with_gain(e, first))
+    start = (first, jnp.asarray(_RATIO), y, y, jnp.ones(()))
+    gain, _, y, _, rate = jax.lax.while_loop(positive, descend, start)
+    there = rate <= 0
 
     def both(x, e):
         new, rate, _ = _site(x[:7], with_gain(e, jnp.exp(x[7])))
         return jnp.append(new - x[:7], rate)
 
-    guess = jnp.append(path[i], jnp.log(gains[i]))
+    guess = jnp.append(y, jnp.log(gain))
     x, left = _newton(lambda x: both(x, e), guess, 2 * _NEWTON)
-    jumps = usable & crosses[i]
+    jumps = usable & there
     found = jumps & (left < _CONVERGED)
     program, arrays = hoist(lambda x: both(x, ensemble), x)
     x = attach(program, arrays, jnp.where(found, x, 0.0), found)
