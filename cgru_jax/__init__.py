@@ -62,6 +62,9 @@ if TYPE_CHECKING:
     from ._equilibria import grid as grid
     from ._integrate import Trajectory as Trajectory
     from ._integrate import integrate as integrate
+    from ._lyapunov import Lyapunov as Lyapunov
+    from ._lyapunov import jacobian_spectra as jacobian_spectra
+    from ._lyapunov import lyapunov_exponents as lyapunov_exponents
     from ._manifolds import SNIC as SNIC
     from ._manifolds import Heteroclinic as Heteroclinic
     from ._manifolds import Homoclinic as Homoclinic
@@ -78,18 +81,23 @@ if TYPE_CHECKING:
     from ._mean_field import AbstractEnsemble as AbstractEnsemble
     from ._mean_field import ColumnCoefficients as ColumnCoefficients
     from ._mean_field import Complexity as Complexity
+    from ._mean_field import CorrelationFunction as CorrelationFunction
     from ._mean_field import Disc as Disc
+    from ._mean_field import DynamicThreshold as DynamicThreshold
     from ._mean_field import GainFold as GainFold
     from ._mean_field import GRUCoefficients as GRUCoefficients
     from ._mean_field import GRUEnsemble as GRUEnsemble
     from ._mean_field import LSTMEnsemble as LSTMEnsemble
     from ._mean_field import MeanField as MeanField
+    from ._mean_field import Paths as Paths
     from ._mean_field import ResetAfterGRUEnsemble as ResetAfterGRUEnsemble
     from ._mean_field import SpectralEdge as SpectralEdge
     from ._mean_field import TopologyThreshold as TopologyThreshold
     from ._mean_field import complexity as complexity
+    from ._mean_field import correlation_function as correlation_function
     from ._mean_field import critical_gain as critical_gain
     from ._mean_field import density as density
+    from ._mean_field import dynamic_threshold as dynamic_threshold
     from ._mean_field import eigenvalue_mass as eigenvalue_mass
     from ._mean_field import fold_gain as fold_gain
     from ._mean_field import framework_ensemble as framework_ensemble
@@ -97,9 +105,12 @@ if TYPE_CHECKING:
     from ._mean_field import lstm_coefficients as lstm_coefficients
     from ._mean_field import measure_coefficients as measure_coefficients
     from ._mean_field import onset_curvature as onset_curvature
+    from ._mean_field import path_coefficients as path_coefficients
     from ._mean_field import reset_after_coefficients as reset_after_coefficients
     from ._mean_field import resting_coefficients as resting_coefficients
     from ._mean_field import sample as sample
+    from ._mean_field import sample_paths as sample_paths
+    from ._mean_field import solve_constant_gate as solve_constant_gate
     from ._mean_field import solve_mean_field as solve_mean_field
     from ._mean_field import spectral_edge as spectral_edge
     from ._mean_field import support as support
@@ -178,6 +189,9 @@ _HOMES = {
     "grid": "_equilibria",
     "Trajectory": "_integrate",
     "integrate": "_integrate",
+    "Lyapunov": "_lyapunov",
+    "jacobian_spectra": "_lyapunov",
+    "lyapunov_exponents": "_lyapunov",
     "SNIC": "_manifolds",
     "Heteroclinic": "_manifolds",
     "Homoclinic": "_manifolds",
@@ -221,6 +235,14 @@ _HOMES = {
     "support": "_mean_field",
     "topology_threshold": "_mean_field",
     "zero_state_disc": "_mean_field",
+    "CorrelationFunction": "_mean_field",
+    "DynamicThreshold": "_mean_field",
+    "dynamic_threshold": "_mean_field",
+    "solve_constant_gate": "_mean_field",
+    "Paths": "_mean_field",
+    "correlation_function": "_mean_field",
+    "path_coefficients": "_mean_field",
+    "sample_paths": "_mean_field",
     "EVENTS": "_results",
     "KINDS": "_results",
     "RESULTS": "_results",

@@ -12,6 +12,14 @@ class RESULTS(eqx.Enumeration):
         "A parameter, start or input is NaN or infinite; nothing was computed. Check the "
         "arrays that the system holds."
     )
+    negative = (
+        "A gain or a spread is negative, where it is a standard deviation; nothing was "
+        "computed. Change its sign."
+    )
+    inapplicable = (
+        "The method does not cover this ensemble: see which of its numbers must be zero."
+    )
+    short = "Correlations have not decayed at the largest lag. Raise `lags`."
     empty_box = (
         "The box is empty: its low end must be below its high end in every coordinate."
     )
@@ -113,10 +121,6 @@ class RESULTS(eqx.Enumeration):
     no_connection = (
         "The orbit that leaves the saddle comes nowhere near to where it should go. Try "
         "the other side, a larger `length`, or a parameter nearer to the connection."
-    )
-    negative = (
-        "A gain or a spread is negative, where it is a standard deviation; nothing was "
-        "computed. Change its sign."
     )
     no_root = (
         "Zero is the only static state of these networks. Raise the gain of the candidate, "
