@@ -60,6 +60,18 @@ if TYPE_CHECKING:
     from ._equilibria import grid as grid
     from ._integrate import Trajectory as Trajectory
     from ._integrate import integrate as integrate
+    from ._learning import RECIPES as RECIPES
+    from ._learning import Checkpoint as Checkpoint
+    from ._learning import Dynamics as Dynamics
+    from ._learning import Fit as Fit
+    from ._learning import Forecaster as Forecaster
+    from ._learning import Progress as Progress
+    from ._learning import Recipe as Recipe
+    from ._learning import TimeSeries as TimeSeries
+    from ._learning import fit as fit
+    from ._learning import generate as generate
+    from ._learning import reverse_engineer as reverse_engineer
+    from ._learning import time_series as time_series
     from ._manifolds import SNIC as SNIC
     from ._manifolds import Heteroclinic as Heteroclinic
     from ._manifolds import Homoclinic as Homoclinic
@@ -87,6 +99,9 @@ if TYPE_CHECKING:
     from ._systems import AbstractSystem as AbstractSystem
     from ._systems import Flow as Flow
     from ._systems import Map as Map
+    from ._targets import TARGETS as TARGETS
+    from ._targets import Target as Target
+    from ._targets import fitzhugh_nagumo as fitzhugh_nagumo
 
 __version__ = "0.1.0"
 
@@ -143,6 +158,18 @@ _HOMES = {
     "grid": "_equilibria",
     "Trajectory": "_integrate",
     "integrate": "_integrate",
+    "Checkpoint": "_learning",
+    "Dynamics": "_learning",
+    "reverse_engineer": "_learning",
+    "Fit": "_learning",
+    "Forecaster": "_learning",
+    "Progress": "_learning",
+    "RECIPES": "_learning",
+    "Recipe": "_learning",
+    "TimeSeries": "_learning",
+    "fit": "_learning",
+    "generate": "_learning",
+    "time_series": "_learning",
     "SNIC": "_manifolds",
     "Heteroclinic": "_manifolds",
     "Homoclinic": "_manifolds",
@@ -170,6 +197,9 @@ _HOMES = {
     "AbstractSystem": "_systems",
     "Flow": "_systems",
     "Map": "_systems",
+    "TARGETS": "_targets",
+    "Target": "_targets",
+    "fitzhugh_nagumo": "_targets",
 }
 
 __all__ = [*_HOMES, "__version__"]

@@ -1,6 +1,7 @@
 """Pictures on axes that the caller made. Never loaded by `import cgru_jax`."""
 
 from ._diagram import diagram
+from ._forecast import forecast, orbits
 from ._line import flow_line
 from ._manifolds import basins, separatrices
 from ._marks import legend, mark
@@ -12,8 +13,10 @@ __all__ = [
     "basins",
     "diagram",
     "flow_line",
+    "forecast",
     "legend",
     "mark",
+    "orbits",
     "phase_portrait",
     "plane",
     "separatrices",
