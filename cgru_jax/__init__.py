@@ -61,15 +61,20 @@ if TYPE_CHECKING:
     from ._integrate import Trajectory as Trajectory
     from ._integrate import integrate as integrate
     from ._learning import RECIPES as RECIPES
+    from ._learning import Change as Change
     from ._learning import Checkpoint as Checkpoint
     from ._learning import Dynamics as Dynamics
     from ._learning import Fit as Fit
     from ._learning import Forecaster as Forecaster
     from ._learning import Progress as Progress
     from ._learning import Recipe as Recipe
+    from ._learning import Record as Record
+    from ._learning import Shaped as Shaped
     from ._learning import TimeSeries as TimeSeries
     from ._learning import fit as fit
+    from ._learning import fit_portrait as fit_portrait
     from ._learning import generate as generate
+    from ._learning import record_bifurcations as record_bifurcations
     from ._learning import reverse_engineer as reverse_engineer
     from ._learning import time_series as time_series
     from ._manifolds import SNIC as SNIC
@@ -161,6 +166,11 @@ _HOMES = {
     "Checkpoint": "_learning",
     "Dynamics": "_learning",
     "reverse_engineer": "_learning",
+    "Change": "_learning",
+    "Record": "_learning",
+    "Shaped": "_learning",
+    "fit_portrait": "_learning",
+    "record_bifurcations": "_learning",
     "Fit": "_learning",
     "Forecaster": "_learning",
     "Progress": "_learning",
