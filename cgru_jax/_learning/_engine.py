@@ -5,7 +5,9 @@ the whole training, so that one program serves blocks of every length: the numbe
 depend on where a training is cut.
 """
 
+import functools
 import math
+from importlib.metadata import version
 
 import equinox as eqx
 import jax
@@ -18,10 +20,16 @@ from jaxtyping import Array, Float, Int
 from ._recipe import Recipe
 from ._unroll import errors, losses
 
-# Damping of Levenberg–Marquardt: after a step that fails, and after one that does not.
-STIFFER, SOFTER = 4.0, 0.2
-FIRST, LEAST, MOST = 1e-2, 1e-9, 1e9
+# A training computes for minutes what is compiled in seconds: it is compiled with care even
+# where the process asks XLA to compile lightly. Only releases that know the option get it.
+_CARE = {"xla_backend_optimization_level": 3}
+_OPTIONS = _CARE if version("jaxlib").startswith("0.10.") else None
+
+# Damping of Levenberg–Marquardt: where it begins, what is tried around it in each step,
+# and where it is given up.
+FIRST, FACTORS, LEAST, MOST = 1e-2, (0.03, 0.2, 1.0, 4.0, 30.0), 1e-12, 1e9
 ENOUGH = 1e-10  # a step that gains less, as a part of the loss, is the last one
+BENT = 0.75  # the acceleration is left out where it is this large beside the step
 
 
 class State(eqx.Module):
@@ -89,7 +97,7 @@ def _each(function, states):
     return jax.vmap(function)(states)
 
 
-@eqx.filter_jit
+@functools.partial(jax.jit, static_argnums=(0, 1), compiler_options=_OPTIONS)
 def descend(recipe, shape, states, data, first, last):
     """Epochs `first` to `last` of the gradient method, for all networks."""
     transformation = recipe.transformation()
@@ -149,14 +157,17 @@ def settle(shape, states, data, single):
     return _each(one, states)
 
 
-@eqx.filter_jit
+@functools.partial(jax.jit, static_argnums=0, compiler_options=_OPTIONS)
 def polish(shape, states, data, first, last):
     """Steps `first` to `last` of Levenberg–Marquardt, for all networks.
 
-    Each takes the Jacobian of all errors once and damps until the loss falls. Where no
-    damping helps, or nothing is gained any more, the network stays as it is.
+    Each takes the Jacobian of all errors once, tries several dampings and keeps the best.
+    The losses have long narrow valleys that bend; a step that bends with them is several
+    times as long. Where no damping helps, or nothing is gained any more, the network stays
+    as it is.
 
-    **Source:** Levenberg 1944, Marquardt 1963, with his scaling by the diagonal.
+    **Source:** Levenberg 1944, Marquardt 1963, with his scaling by the diagonal; the
+    geodesic acceleration is that of M. K. Transtrum and J. P. Sethna 2012.
     """
     count = data[1:].size / data.shape[1]  # errors are summed over what is observed
 
@@ -172,32 +183,35 @@ def polish(shape, states, data, first, last):
         # A parameter without effect has no scale of its own.
         scale = jnp.diag(square) + jnp.finfo(theta.dtype).eps * jnp.max(jnp.diag(square))
 
-        def attempt(carry):
-            damping, _, _ = carry
+        def attempt(damping):
             matrix = square + damping * jnp.diag(scale)
             operator = lineax.MatrixLinearOperator(matrix, lineax.positive_semidefinite_tag)
-            move = lineax.linear_solve(
-                operator, -slope, lineax.Cholesky(), throw=False
-            ).value
+            solve = lambda b: (
+                lineax.linear_solve(operator, b, lineax.Cholesky(), throw=False).value
+            )
+            move = solve(-slope)
+            along = lambda x: jax.jvp(wrong, (x,), (move,))[1]
+            _, bend = jax.jvp(along, (theta,), (move,))
+            turn = -solve(jacobian.T @ bend) / 2
+            straight = 4 * (scale @ turn**2) < BENT**2 * (scale @ move**2)
+            move = move + jnp.where(straight, turn, 0)
             there = wrong(theta + move)
-            return damping * STIFFER, theta + move, there @ there
+            there = there @ there
+            return jnp.where(jnp.isfinite(there), there, jnp.inf), move
 
-        def worse(carry):
-            damping, _, there = carry
-            return ~(there < loss) & (damping < MOST)
-
-        start = (state.damping, theta, jnp.full_like(loss, jnp.inf))
-        damping, moved, there = jax.lax.while_loop(worse, attempt, start)
-        good = there < loss
+        dampings = state.damping * jnp.asarray(FACTORS, theta.dtype)
+        found, moves = jax.lax.map(attempt, dampings)
+        best = jnp.argmin(found)
+        there, good = found[best], found[best] < loss
         sound = jnp.isfinite(loss) & jnp.all(jnp.isfinite(slope)) & (state.failed < 0)
-        done = (loss - there <= ENOUGH * loss) | ~good
-        following = jnp.where(done, jnp.inf, jnp.maximum(damping / STIFFER * SOFTER, LEAST))
+        damping = jnp.where(good, dampings[best], dampings[-1])
+        done = (good & (loss - there <= ENOUGH * loss)) | (damping > MOST)
         return eqx.tree_at(
             lambda s: (s.polished, s.damping, s.losses, s.failed),
             state,
             (
-                jnp.where(good & sound, moved, theta),
-                following,
+                jnp.where(good & sound, theta + moves[best], theta),
+                jnp.where(done, jnp.inf, jnp.maximum(damping, LEAST)),
                 state.losses.at[i].set(jnp.where(sound, loss, jnp.nan)),
                 jnp.where(sound | (state.failed >= 0), state.failed, i),
             ),

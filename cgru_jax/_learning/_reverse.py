@@ -84,6 +84,7 @@ def reverse_engineer(
     starts=None,
     step: float | None = None,
     flow: bool = False,
+    prove: bool = True,
 ) -> Dynamics:
     """Equilibria, cycle and slow manifold of a trained network, and how right they are.
 
@@ -95,6 +96,7 @@ def reverse_engineer(
       of the target where they are left out.
     - `step`: time from sample to sample, by default that of the target, or 1.
     - `flow`: look for the cycle of the same weights read as a differential equation, too.
+    - `prove`: False searches for equilibria only, which is quicker to compile.
 
     **Returns:** a `Dynamics`. Equilibria are proved to be all for up to two units; where
     the proof stays undecided, as on a line that almost rests, they are searched for densely
@@ -113,7 +115,7 @@ def reverse_engineer(
         )
     starts = _starts(model, target, starts)
     step = float(step if step is not None else target.step if target else 1.0)
-    equilibria = _equilibria(model)
+    equilibria = _equilibria(model, prove)
     signature = tuple(
         int(equilibria.tally(kind)) for kind in (KINDS.sink, KINDS.source, KINDS.saddle)
     )
@@ -163,10 +165,10 @@ def _proved(model):
     return enumerate_equilibria(model.system)
 
 
-def _equilibria(model):
+def _equilibria(model, prove):
     """All equilibria: proved, or searched for until the indices sum to one."""
     units = model.cell.units
-    if units <= PROVABLE and model.cell.box() is not None:
+    if prove and units <= PROVABLE and model.cell.box() is not None:
         found = _proved(model)
         if bool(found.complete):
             return found

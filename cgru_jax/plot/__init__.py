@@ -8,6 +8,7 @@ from ._marks import legend, mark
 from ._plane import plane
 from ._portrait import phase_portrait, speed_bar
 from ._series import time_series
+from ._training import training
 
 __all__ = [
     "basins",
@@ -22,4 +23,5 @@ __all__ = [
     "separatrices",
     "speed_bar",
     "time_series",
+    "training",
 ]
