@@ -62,6 +62,23 @@ if TYPE_CHECKING:
     from ._equilibria import grid as grid
     from ._integrate import Trajectory as Trajectory
     from ._integrate import integrate as integrate
+    from ._learning import RECIPES as RECIPES
+    from ._learning import Change as Change
+    from ._learning import Checkpoint as Checkpoint
+    from ._learning import Dynamics as Dynamics
+    from ._learning import Fit as Fit
+    from ._learning import Forecaster as Forecaster
+    from ._learning import Progress as Progress
+    from ._learning import Recipe as Recipe
+    from ._learning import Record as Record
+    from ._learning import Shaped as Shaped
+    from ._learning import TimeSeries as TimeSeries
+    from ._learning import fit as fit
+    from ._learning import fit_portrait as fit_portrait
+    from ._learning import generate as generate
+    from ._learning import record_bifurcations as record_bifurcations
+    from ._learning import reverse_engineer as reverse_engineer
+    from ._learning import time_series as time_series
     from ._lyapunov import Lyapunov as Lyapunov
     from ._lyapunov import jacobian_spectra as jacobian_spectra
     from ._lyapunov import lyapunov_exponents as lyapunov_exponents
@@ -131,6 +148,9 @@ if TYPE_CHECKING:
     from ._systems import AbstractSystem as AbstractSystem
     from ._systems import Flow as Flow
     from ._systems import Map as Map
+    from ._targets import TARGETS as TARGETS
+    from ._targets import Target as Target
+    from ._targets import fitzhugh_nagumo as fitzhugh_nagumo
 
 __version__ = "0.1.0"
 
@@ -192,6 +212,23 @@ _HOMES = {
     "Lyapunov": "_lyapunov",
     "jacobian_spectra": "_lyapunov",
     "lyapunov_exponents": "_lyapunov",
+    "Checkpoint": "_learning",
+    "Dynamics": "_learning",
+    "reverse_engineer": "_learning",
+    "Change": "_learning",
+    "Record": "_learning",
+    "Shaped": "_learning",
+    "fit_portrait": "_learning",
+    "record_bifurcations": "_learning",
+    "Fit": "_learning",
+    "Forecaster": "_learning",
+    "Progress": "_learning",
+    "RECIPES": "_learning",
+    "Recipe": "_learning",
+    "TimeSeries": "_learning",
+    "fit": "_learning",
+    "generate": "_learning",
+    "time_series": "_learning",
     "SNIC": "_manifolds",
     "Heteroclinic": "_manifolds",
     "Homoclinic": "_manifolds",
@@ -258,6 +295,9 @@ _HOMES = {
     "AbstractSystem": "_systems",
     "Flow": "_systems",
     "Map": "_systems",
+    "TARGETS": "_targets",
+    "Target": "_targets",
+    "fitzhugh_nagumo": "_targets",
 }
 
 __all__ = [*_HOMES, "__version__"]

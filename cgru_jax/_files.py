@@ -1,9 +1,14 @@
 """Whole files or none: a reader never meets half of one, nor reads what is no text."""
 
+import io
 import os
 import secrets
 import stat
+import zipfile
+import zlib
 from pathlib import Path
+
+import numpy as np
 
 # A network of a thousand units in decimal is 60 MB: whatever is larger is no model.
 LARGEST = 64 * 2**20
@@ -36,6 +41,16 @@ def write_new(path: Path, data: bytes) -> bool:
     return True
 
 
+def append_line(path: Path, line: str) -> None:
+    """Add a line to `path` and see it onto the disk; a reader may meet half of the last."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a", encoding="utf-8") as file:
+        file.write(line + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
 def _write(path: Path, data: bytes, give_name) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     # A random name: two processes may write the same file, and neither may win by halves.
@@ -58,6 +73,14 @@ def read_text(path: Path) -> str:
 
     **Raises:** `OSError` if it cannot be opened, `DamagedFile` if it is no such file.
     """
+    try:
+        return read_bytes(path).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DamagedFile(f"{path}: not UTF-8 text (byte {error.start}).") from None
+
+
+def read_bytes(path: Path) -> bytes:
+    """What is in `path`, which must be a plain file below 64 MiB; raises the same."""
     with open(path, "rb", opener=_without_waiting) as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
@@ -65,10 +88,28 @@ def read_text(path: Path) -> str:
         data = file.read(LARGEST + 1)
     if len(data) > LARGEST:
         raise DamagedFile(f"{path}: larger than {LARGEST // 2**20} MiB; this is no model.")
+    return data
+
+
+def read_arrays(path: Path) -> dict:
+    """The arrays of an NPZ file by name; nothing in it is run, and it stays below 64 MiB.
+
+    **Raises:** `OSError` if it cannot be opened, `DamagedFile` if it is no such file.
+    """
+    data = io.BytesIO(read_bytes(path))
     try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DamagedFile(f"{path}: not UTF-8 text (byte {error.start}).") from None
+        with zipfile.ZipFile(data) as archive:
+            # A few bytes can be made to unfold into many.
+            if sum(entry.file_size for entry in archive.infolist()) > LARGEST:
+                raise DamagedFile(f"{path}: larger than {LARGEST // 2**20} MiB.")
+        with np.load(data, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except DamagedFile:
+        raise
+    # A damaged archive brings forth any error of its readers.
+    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error,
+            NotImplementedError, RuntimeError):  # fmt: skip
+        raise DamagedFile(f"{path}: damaged; no NPZ file of plain arrays.") from None
 
 
 def _without_waiting(path, flags):

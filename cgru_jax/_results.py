@@ -118,6 +118,10 @@ class RESULTS(eqx.Enumeration):
     )
     arrived = "The curve came to an equilibrium and ends there."
     outside = "The curve left the box."
+    loss_lost = (
+        "The training loss became NaN or infinite and the training stopped there; the "
+        "model is the best before that. Lower the rate."
+    )
     no_connection = (
         "The orbit that leaves the saddle comes nowhere near to where it should go. Try "
         "the other side, a larger `length`, or a parameter nearer to the connection."

@@ -240,6 +240,79 @@ def census(
     return DONE
 
 
+@app.command
+def train(
+    target: str,
+    *,
+    units: _Whole = 2,
+    seeds: _Whole = 20,
+    recipe: str = "recommended",
+    noise: str | None = None,
+    out: Path | None = None,
+    resume: _Flag = False,
+    json: _Flag = False,
+) -> int:
+    """Train networks to forecast a flow, and find out what dynamics they have learned.
+
+    Stop it at any moment; with --resume the same command goes on where it stopped.
+
+    Parameters
+    ----------
+    target
+        fitzhugh-nagumo, line, ring, or a file of your own: FILE.csv with the columns
+        trajectory, time and what is observed, or FILE.npz with trajectories and times.
+    units
+        How many units a network has.
+    seeds
+        How many networks, which differ in where they begin.
+    recipe
+        recommended, or paper (Adam at a rate of 0.01 for 4,000 epochs).
+    noise
+        none, observation, process or input; without it, the paper's with the recipe paper
+        and none with the other.
+    out
+        A folder for checkpoint, log, models, figures and report.html.
+    resume
+        Go on from the checkpoint in OUT.
+    json
+        Print one JSON document instead of a table.
+    """
+    if out is not None:
+        _make_writable(out)
+    _compile_lightly(True)
+    _use_x64()
+    from . import _train, io
+
+    job = _train.prepare(target, units, seeds, recipe, noise)
+    with _training_bar() as show:
+        document = _train.train(job, out, resume, show)[2]
+    print(io.to_json(document) if json else _train.as_table(document), flush=True)
+    for row in document["seeds"]:
+        if row["failed_at"] is not None:
+            kept = f"; {out / 'checkpoint.npz'} holds what is good" if out else ""
+            what = f"seed {row['seed']}: the loss was lost at step {row['failed_at']}"
+            print(f"cgru-jax: {what}{kept}", file=sys.stderr)
+    if out is not None and not json:
+        print(out / "report.html", flush=True)
+    return DONE
+
+
+@contextlib.contextmanager
+def _training_bar():
+    """A bar of steps with the loss that the network in the middle has."""
+    import numpy as np
+    from tqdm import tqdm
+
+    with tqdm(unit=" steps") as bar:
+
+        def show(step, steps, losses):
+            bar.total = steps
+            bar.set_postfix_str(f"loss {np.median(losses):.4g}")
+            bar.update(step - bar.n)
+
+        yield show
+
+
 @contextlib.contextmanager
 def _bar():
     """A bar of networks, with their rate and the time that the rest will take."""

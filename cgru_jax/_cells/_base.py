@@ -9,13 +9,16 @@ from jaxtyping import Array, ArrayLike, Float
 
 from .._errors import real_array
 
+FEW = 8  # columns of a matrix up to which sums of rows beat a matrix product on a CPU
+
 
 class AbstractCell(eqx.Module):
     """A gated recurrent cell without its reading of time.
 
     `cell(h)` is the increment of the state, shape `(cell.size,)`: `Flow(cell)` reads it as
     dh/dt and `Map(cell)` as h⁺ − h. Input weights `W_*` are `None` in a cell without
-    inputs; a cell that has them and is called as it is sees the input zero.
+    inputs; a cell that has them and is called as it is sees the input zero. The code of a
+    cell holds for states in columns too, its biases then being columns.
     """
 
     @property
@@ -29,7 +32,7 @@ class AbstractCell(eqx.Module):
         """The number of units."""
 
     @abc.abstractmethod
-    def __call__(self, h: Float[Array, " n"]) -> Float[Array, " n"]:
+    def __call__(self, h: Float[Array, "n *columns"]) -> Float[Array, "n *columns"]:
         """The increment of the state `h`, shape `(n,)`."""
 
     def box(self) -> tuple[Float[Array, " m"], Float[Array, " m"]] | None:
@@ -39,7 +42,7 @@ class AbstractCell(eqx.Module):
         """
         return None
 
-    def reduced(self, h: Float[Array, " m"]) -> Float[Array, " m"]:
+    def reduced(self, h: Float[Array, "m *columns"]) -> Float[Array, "m *columns"]:
         """An equation whose zeros become the equilibria under `lift`, with their indices.
 
         In as few unknowns as the cell allows; in general the increment itself.
@@ -89,8 +92,12 @@ def unit_box(cell: AbstractCell):
     return -jnp.ones(cell.units), jnp.ones(cell.units)
 
 
-def dot(weights: Float[Array, "m k"], x: Float[Array, " k"]) -> Float[Array, " m"]:
+def dot(
+    weights: Float[Array, "m k"], x: Float[Array, "k *columns"]
+) -> Float[Array, "m *columns"]:
     """`weights @ x` in full precision on every backend (TF32 would spoil Jacobians)."""
+    if x.ndim == 2 and weights.shape[1] <= FEW:
+        return jnp.sum(weights[:, :, None] * x, axis=1)
     return jnp.matmul(weights, x, precision=jax.lax.Precision.HIGHEST)
 
 

@@ -85,7 +85,7 @@ class LSTM(AbstractCell):
         rest = jax.nn.sigmoid(-(dot(self.U_f, h) + self.b_f))
         return i * jnp.tanh(dot(self.U_c, h) + self.b_c) / rest
 
-    def __call__(self, h: Float[Array, " n"]) -> Float[Array, " n"]:
+    def __call__(self, h: Float[Array, "n *columns"]) -> Float[Array, "n *columns"]:
         h, c = jnp.split(h, 2)
         f = jax.nn.sigmoid(dot(self.U_f, h) + self.b_f)
         i = jax.nn.sigmoid(dot(self.U_i, h) + self.b_i)

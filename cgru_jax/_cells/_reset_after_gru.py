@@ -65,10 +65,10 @@ class ResetAfterGRU(AbstractCell):
     def box(self):
         return unit_box(self)
 
-    def __call__(self, h: Float[Array, " n"]) -> Float[Array, " n"]:
+    def __call__(self, h: Float[Array, "n *columns"]) -> Float[Array, "n *columns"]:
         return jax.nn.sigmoid(dot(self.U_z, h) + self.b_z) * self.reduced(h)
 
-    def reduced(self, h: Float[Array, " n"]) -> Float[Array, " n"]:
+    def reduced(self, h: Float[Array, "n *columns"]) -> Float[Array, "n *columns"]:
         """The increment without its factor z > 0, which moves no zero and turns no sign."""
         r = jax.nn.sigmoid(dot(self.U_r, h) + self.b_r)
         return jnp.tanh(self.b_h + r * (dot(self.U_h, h) + self.c_h)) - h

@@ -25,7 +25,12 @@ figure { margin: 1.5rem 0; } img { max-width: 100%; height: auto; }
 """
 
 
-def write_report(path: Path, summary: Mapping, folder: Path) -> Path:
+def write_report(
+    path: Path,
+    summary: Mapping,
+    folder: Path,
+    title: str = "What the papers say, and what is found",
+) -> Path:
     """Write `summary` as one HTML page with every figure inlined.
 
     **Arguments:**
@@ -34,6 +39,7 @@ def write_report(path: Path, summary: Mapping, folder: Path) -> Path:
       `cpu_seconds`, `error` (or None), `claims`, `tables` and `figures`; all else goes into
       the line under the heading.
     - `folder`: where the figures lie, `folder/NAME/FILE`.
+    - `title`: the heading.
 
     **Returns:** the path.
     """
@@ -50,7 +56,7 @@ def write_report(path: Path, summary: Mapping, folder: Path) -> Path:
         if e["error"]
     ]
     body = [
-        "<h1>What the papers say, and what is found</h1>",
+        f"<h1>{escape(title)}</h1>",
         f"<p>{escape(tally(summary))}</p>",
         *failed,
         _table("", ("experiment", "claim", "paper", "found", "verdict"), rows),
@@ -63,9 +69,8 @@ def write_report(path: Path, summary: Mapping, folder: Path) -> Path:
         '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; '
         "img-src data:; style-src 'unsafe-inline'\">\n"
         '<meta name="viewport" content="width=device-width">\n'
-        f"<title>cgru_jax: reproduction</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
-        + "\n".join(body)
-        + "\n</body>\n</html>\n"
+        f"<title>cgru_jax: {escape(title)}</title>\n<style>{_STYLE}</style>\n"
+        "</head>\n<body>\n" + "\n".join(body) + "\n</body>\n</html>\n"
     )
     return write_bytes(path, page.encode())
 

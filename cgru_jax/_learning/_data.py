@@ -1,0 +1,236 @@
+"""Time series to learn from: generated from a flow, or a user's own."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from jaxtyping import Array, Float
+
+from .._errors import check_finite, check_positive, concrete, real_array
+from .._integrate import integrate
+from .._systems import Flow
+from .._targets import Target
+
+NOISES = ("none", "observation", "process", "input")
+LEVEL = 0.1**0.5  # the paper's N(0, 0.1 I), read as a variance
+FINEST = 0.05  # steps of Runge–Kutta: their error is below 1e-6 for the targets
+HELD_OUT = 1 / 3  # the paper's 667 of 1,000 to train on
+
+
+class TimeSeries(eqx.Module):
+    """Trajectories sampled at equal times, some to train on and some held out.
+
+    - `train`: shape `(N, t, q)`: trajectories, samples, observed quantities.
+    - `heldout`: shape `(M, t, q)`, never trained on.
+    - `clean`: shape `(M, t, q)`, the held-out ones from the same starts without noise;
+      None where that is not known.
+    - `step`: shape `()`, time from one sample to the next.
+    """
+
+    train: Float[Array, "N t q"]
+    heldout: Float[Array, "M t q"]
+    clean: Float[Array, "M t q"] | None
+    step: Float[Array, ""]
+
+
+def generate(
+    target,
+    *,
+    seed: int = 0,
+    noise: str = "none",
+    level: float | None = None,
+    trajectories: int = 1_000,
+    steps: int = 29,
+    step: float | None = None,
+    box: tuple | None = None,
+) -> TimeSeries:
+    r"""Trajectories of a flow from uniform starts in a box, two thirds of them to train on.
+
+    **Arguments:**
+
+    - `target`: a `Target` (see `cgru.TARGETS`) or any field from shape `(n,)` to `(n,)`,
+      for which `step` and `box` must be given.
+    - `seed`: another seed, other trajectories.
+    - `noise`: `"none"`; `"observation"`, added to every sample, the first included;
+      `"process"`, $dw = f\,dt + s\,dW$; `"input"`, the target's input drawn anew at every
+      sample.
+    - `level`: standard deviation of the noise (process: s). By default √0.1, and of an
+      input that of the target.
+    - `trajectories`: how many; `steps`: how many samples follow the first of each.
+    - `step`: time between samples; `box`: `(low, high)`, each of shape `(n,)`.
+
+    **Returns:** `TimeSeries`, with the held-out trajectories also free of noise.
+
+    **Raises:** `ValueError` for options that do not fit.
+
+    **Source:** section 5 of the ICLR 2019 submission; Runge–Kutta of order four with steps
+    of at most 0.05 (Heun's method under process noise).
+    """
+    if not isinstance(target, Target):
+        if step is None or box is None:
+            raise ValueError(
+                "generate: a field of your own needs step, the time between samples, and "
+                "box, (low, high) of the starts."
+            )
+        target = Target("", target, None, box, step)
+    _check_options(target, noise, trajectories, steps)
+    if level is None:
+        level = target.drive[1] if noise == "input" else LEVEL
+    step = real_array("generate", "step", target.step if step is None else step)
+    level = real_array("generate", "level", level)
+    check_positive("generate", "step", step)
+    low, high = (
+        real_array("generate", f"box[{i}]", end)
+        for i, end in enumerate(target.box if box is None else box)
+    )
+    if low.ndim != 1 or low.shape != high.shape or not bool(jnp.all(low < high)):
+        raise ValueError(
+            f"generate: box must be (low, high), each of shape (n,) and low below high, "
+            f"got {low} and {high}."
+        )
+    clean, noisy = _trajectories(
+        target.field,
+        target.drive,
+        noise,
+        trajectories,
+        steps,
+        max(1, int(np.ceil(float(step) / FINEST - 1e-9))),
+        jr.key(seed),
+        *(jnp.asarray(x, float) for x in (low, high, step, level)),
+    )
+    for states in (clean, noisy):
+        check_finite("generate", "trajectories", states)
+    last = _to_train_on(trajectories)
+    return TimeSeries(noisy[:last], noisy[last:], clean[last:], jnp.asarray(step, float))
+
+
+def _check_options(target, noise, trajectories, steps):
+    if noise not in NOISES:
+        raise ValueError(f"generate: noise must be one of {NOISES}, got {noise!r}.")
+    if noise == "input" and target.drive is None:
+        raise ValueError(
+            f"generate: noise 'input' needs a target with an input, and "
+            f"{target.name or 'this field'} has none; use 'observation' or 'process'."
+        )
+    for name, value, least in (("trajectories", trajectories, 2), ("steps", steps, 1)):
+        if not isinstance(value, int) or value < least:
+            raise ValueError(
+                f"generate: {name} must be a whole number ≥ {least}, got {value!r}."
+            )
+
+
+def _to_train_on(trajectories):
+    return min(max(1, round(trajectories * (1 - HELD_OUT))), trajectories - 1)
+
+
+@eqx.filter_jit
+def _trajectories(field, drive, noise, count, steps, substeps, key, low, high, step, level):
+    """All of them without noise and with it, shape `(count, steps + 1, n)` each."""
+    places, disturbances = jr.split(key)
+    starts = jr.uniform(places, (count, *low.shape), low.dtype, low, high)
+    times = jnp.stack([jnp.zeros_like(step), step])
+
+    def follow(start, key, noisy):
+        def interval(w, key):
+            current = drive and drive[0]
+            if noisy and noise == "input":
+                current = drive[0] + level * jr.normal(key, (), w.dtype)
+            flow = Flow(field if drive is None else lambda w: field(w, current))
+            options = {"noise": level, "key": key} if noisy and noise == "process" else {}
+            w = integrate(flow, w, times, substeps=substeps, **options).states[-1]
+            return w, w
+
+        _, later = jax.lax.scan(interval, start, jr.split(key, steps))
+        return jnp.concatenate([start[None], later])
+
+    keys = jr.split(disturbances, count)
+    clean = jax.vmap(lambda w, k: follow(w, k, False))(starts, keys)
+    if noise == "none":
+        return clean, clean
+    if noise == "observation":
+        return clean, clean + level * jr.normal(disturbances, clean.shape, clean.dtype)
+    return clean, jax.vmap(lambda w, k: follow(w, k, True))(starts, keys)
+
+
+def time_series(trajectories, *, step=1.0, times=None, seed: int = 0) -> TimeSeries:
+    """A user's own trajectories as `TimeSeries`: checked, shuffled, a third held out.
+
+    **Arguments:**
+
+    - `trajectories`: shape `(N, t, q)`: trajectory, sample, observed quantity.
+    - `step`: time between samples; or `times`, shape `(t,)`, which must be equally spaced.
+    - `seed`: which third is held out.
+
+    **Raises:** `ValueError` that names the culprit: fewer than two trajectories or two
+    samples, trajectories of different lengths, a value that is not finite, times that are
+    not equally spaced.
+    """
+    owner = "time_series"
+    if isinstance(trajectories, list | tuple):
+        lengths = sorted({len(one) for one in trajectories if hasattr(one, "__len__")})
+        if len(lengths) > 1:
+            raise ValueError(
+                f"{owner}: the trajectories have {lengths[0]} to {lengths[-1]} samples; "
+                "cut them to one length."
+            )
+    array = real_array(owner, "trajectories", trajectories)
+    if array.ndim != 3 or 0 in array.shape:
+        raise ValueError(
+            f"{owner}: trajectories must have shape (N, t, q): trajectory, sample, "
+            f"observed quantity; got {array.shape}."
+        )
+    if array.shape[0] < 2:
+        raise ValueError(
+            f"{owner}: there is one trajectory; at least two are needed, one to train on "
+            "and one held out. Cut a long one into windows."
+        )
+    if array.shape[1] < 2:
+        raise ValueError(f"{owner}: a trajectory needs at least two samples, got one.")
+    array = array.astype(jnp.result_type(array, float))
+    step = equal_step(owner, times, array.shape[1]) if times is not None else step
+    step = real_array(owner, "step", step)
+    check_positive(owner, "step", step)
+    order = jr.permutation(jr.key(seed), array.shape[0])
+    array, last = array[order], _to_train_on(array.shape[0])
+    return TimeSeries(array[:last], array[last:], None, jnp.asarray(step, array.dtype))
+
+
+def equal_step(owner: str, times, samples: int) -> float:
+    """The one step between equally spaced times.
+
+    **Raises:** `ValueError` where they are not, naming the first that is out of step.
+    """
+    times = np.asarray(real_array(owner, "times", times), float)
+    if times.shape != (samples,):
+        raise ValueError(
+            f"{owner}: times have shape {times.shape}, but a trajectory has {samples} "
+            "samples."
+        )
+    steps = np.diff(times)
+    # Times that were printed with six digits are equally spaced too.
+    uneven = np.abs(steps - steps[0]) > 1e-5 * np.max(np.abs(times) + np.abs(steps[0]))
+    if not steps[0] > 0 or uneven.any():
+        place = int(np.argmax(uneven)) if uneven.any() else 0
+        raise ValueError(
+            f"{owner}: the times are not equally spaced: from {times[place]:g} to "
+            f"{times[place + 1]:g} it is {steps[place]:g}, at first {steps[0]:g}. Resample "
+            "the data."
+        )
+    return float(steps[0])
+
+
+def as_time_series(owner: str, data) -> TimeSeries:
+    """`data` as it is, or an array of trajectories made into `TimeSeries`."""
+    if not isinstance(data, TimeSeries):
+        return time_series(data)
+    for name in ("train", "heldout"):
+        array = getattr(data, name)
+        if concrete(array):
+            check_finite(owner, f"data.{name}", array)
+        if array.ndim != 3 or array.shape[0] < 1 or array.shape[1:] != data.train.shape[1:]:
+            raise ValueError(
+                f"{owner}: data.{name} has shape {array.shape}; give (N, t, q) with the t "
+                "and q of data.train."
+            )
+    return data

@@ -1,0 +1,74 @@
+"""How a network is trained: what the paper did, and what does better."""
+
+import dataclasses
+from collections.abc import Callable
+
+import optax
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """A gradient method in single precision on all trajectories at once, then a polish.
+
+    - `rate`: its learning rate; with `cosine` it falls to zero over the `epochs`.
+    - `shortest`, `ramp`: the forecast is judged on its first `shortest` samples at the
+      beginning, and on linearly more until, after `ramp` epochs, on all of them. With
+      `ramp` zero on all of them from the beginning.
+    - `polish`: steps of Levenberg and Marquardt in double precision that follow.
+    - `optimiser`: from a learning rate to an optax transformation.
+    """
+
+    rate: float = 1e-2
+    epochs: int = 4_000
+    cosine: bool = False
+    shortest: int = 4
+    ramp: int = 0
+    polish: int = 0
+    optimiser: Callable = optax.adam
+
+    def __post_init__(self):
+        for name, least in (("epochs", 0), ("shortest", 1), ("ramp", 0), ("polish", 0)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < least:
+                raise ValueError(
+                    f"Recipe: {name} must be a whole number ≥ {least}, got {value!r}."
+                )
+        if not self.rate > 0:
+            raise ValueError(f"Recipe: rate must be positive, got {self.rate!r}.")
+        if not callable(self.optimiser):
+            raise ValueError(
+                "Recipe: optimiser must make an optax transformation from a learning rate, "
+                f"as optax.adam does; got {self.optimiser!r}."
+            )
+
+    @property
+    def steps(self) -> int:
+        """Epochs and steps of the polish together."""
+        return self.epochs + self.polish
+
+    def transformation(self) -> optax.GradientTransformation:
+        """The optimiser with its schedule."""
+        if not self.cosine:
+            return self.optimiser(self.rate)
+        return self.optimiser(optax.cosine_decay_schedule(self.rate, max(self.epochs, 1)))
+
+
+RECIPES = {
+    "paper": Recipe(),
+    "recommended": Recipe(rate=3e-2, cosine=True, ramp=2_000, polish=60),
+}
+
+
+def recipe_of(recipe: "str | Recipe") -> Recipe:
+    """A recipe, by name or as it is.
+
+    **Raises:** `ValueError` for an unknown name.
+    """
+    if isinstance(recipe, Recipe):
+        return recipe
+    if recipe not in RECIPES:
+        raise ValueError(
+            f"fit: recipe must be one of {', '.join(RECIPES)} or a cgru.Recipe, got "
+            f"{recipe!r}."
+        )
+    return RECIPES[recipe]

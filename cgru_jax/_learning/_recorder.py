@@ -1,0 +1,199 @@
+"""Which bifurcations a network goes through while it is trained."""
+
+import contextlib
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .._equilibria import enumerate_equilibria, find_equilibria
+from .._errors import check_x64
+from .._results import KINDS
+from .._sweep import sweep
+from . import _measure
+from ._data import as_time_series
+from ._fit import Fit, fit
+from ._forecaster import Forecaster
+from ._recipe import Recipe
+
+STARTS = 8  # orbits that are followed to see whether a network oscillates
+APPROACH = 1_500  # samples of them; the window of `cycle_of` is the last thousand
+CAPACITY = 24
+
+
+class Change(NamedTuple):
+    """Between the parameters before `step` and after it the dynamics changed.
+
+    - `what`: in words. `before`, `after`: sinks, sources, saddles, and whether it
+      oscillates. `loss`: the training loss there.
+    """
+
+    step: int
+    what: str
+    before: tuple
+    after: tuple
+    loss: float
+
+
+class Record(NamedTuple):
+    """A training and the dynamics along it.
+
+    - `fit`: the training. `steps`: shape `(k,)`, where the network was looked at.
+    - `counts`: shape `(k, 3)`, proved numbers of sinks, sources and saddles; −1 where the
+      proof stayed undecided. `period`: shape `(k,)` in samples, NaN without oscillation.
+    - `changes`: in order, each located to the step.
+    """
+
+    fit: Fit
+    steps: np.ndarray
+    counts: np.ndarray
+    period: np.ndarray
+    changes: tuple[Change, ...]
+
+
+class _EnoughError(Exception):
+    """A training is followed no further."""
+
+
+def record_bifurcations(
+    model: Forecaster,
+    data,
+    *,
+    recipe: str | Recipe = "paper",
+    every: int = 20,
+    prove: bool = True,
+) -> Record:
+    """Train a network and say at which step equilibria or an oscillation came and went.
+
+    The parameters are looked at every few steps: all equilibria, proved, and orbits from
+    eight held-out starts. Where two looks in a row differ, the steps between are taken
+    again, to the same bits, and every one of them is looked at.
+
+    **Arguments:**
+
+    - `model`: one `Forecaster` of one or two units.
+    - `data`, `recipe`: what `fit` takes.
+    - `every`: steps between two looks. What comes and goes again between them is missed.
+    - `prove`: False searches for equilibria only, which is quicker to compile.
+
+    **Returns:** a `Record`. The counts on both sides of each of its `changes` are proved to
+    differ, but for changes that are of the oscillation alone.
+
+    **Raises:** `ValueError` for what `fit` refuses, for a stack of models, for more units,
+    and in single precision.
+
+    **Source:** derived here.
+    """
+    verb = "record_bifurcations"
+    check_x64(verb, model.C.dtype)
+    if model.C.ndim != 2 or model.cell.units > 2:
+        raise ValueError(f"{verb}: give one model of one or two units.")
+    if not isinstance(every, int) or every < 1:
+        raise ValueError(f"{verb}: every must be a whole number ≥ 1, got {every!r}.")
+    data = as_time_series(verb, data)
+    starts = data.heldout if data.clean is None else data.clean
+    starts = starts[:STARTS, 0].T.astype(model.C.dtype)
+    looks = []
+    fitted = fit(model, data, recipe=recipe, block=every, callback=looks.append)
+    steps = np.array([0] + [look.step for look in looks])
+    models = [jax.tree.map(lambda x: x[None], model)] + [look.models for look in looks]
+    seen = _look(_stack(models), starts, every, prove)
+
+    losses = np.asarray(fitted.losses)
+    changes = []
+    for i in range(len(steps) - 1):
+        if _same(seen[i], seen[i + 1]):
+            continue
+        between = _between(model, data, recipe, looks, i, steps[i + 1])
+        one_by_one = _look(_stack([models[i], *between]), starts, every, prove)
+        for k in range(len(one_by_one) - 1):
+            before, after = one_by_one[k], one_by_one[k + 1]
+            if not _same(before, after):
+                step = int(steps[i]) + k
+                shown = [
+                    (*map(int, s[:3]), bool(np.isfinite(s[3]))) for s in (before, after)
+                ]
+                what = _name(*shown)
+                changes.append(Change(step, what, *shown, float(losses[step])))
+    return Record(fitted, steps, seen[:, :3].astype(int), seen[:, 3], tuple(changes))
+
+
+def _between(model, data, recipe, looks, i, end):
+    """The models after every step from look i to the next, trained once more."""
+    models = []
+
+    def collect(progress):
+        models.append(progress.models)
+        if progress.step >= end:
+            raise _EnoughError
+
+    since = looks[i - 1].checkpoint if i else None
+    with contextlib.suppress(_EnoughError):
+        fit(model, data, recipe=recipe, block=1, resume=since, callback=collect)
+    return models
+
+
+def _stack(models):
+    return jax.tree.map(lambda *x: jnp.concatenate(x), *models)
+
+
+def _look(models, starts, chunk, prove):
+    """Sinks, sources, saddles (−1: undecided) and period of every model, `(k, 4)`."""
+
+    def one(model):
+        if prove:
+            found = enumerate_equilibria(model.system, capacity=CAPACITY)
+        else:
+            found = find_equilibria(model.system, capacity=CAPACITY)
+        tally = [found.tally(kind) for kind in (KINDS.sink, KINDS.source, KINDS.saddle)]
+        counts = jnp.stack(tally)
+        # A point on the verge is none of the three: no verdict there.
+        sure = (found.complete | (not prove)) & (found.index_sum == 1)
+        sure &= jnp.sum(counts) == found.count
+        return jnp.where(sure, counts, -1)
+
+    size = models.C.shape[0]
+    # One shape for all calls: the last model stands in for those that are missing.
+    padded = -(-size // chunk) * chunk
+    filled = jax.tree.map(
+        lambda x: jnp.concatenate([x, jnp.repeat(x[-1:], padded - size, axis=0)]), models
+    )
+    counts = np.asarray(sweep(one, filled, chunk=chunk))[:size]
+    periods = np.full(size, np.nan)
+    for k in range(size):
+        member = jax.tree.map(lambda x, k=k: x[k], models)
+        outputs = np.asarray(_measure.run(member, starts, APPROACH)[1])
+        cycle = _measure.cycle_of(outputs)
+        periods[k] = np.nan if cycle["period"] is None else cycle["period"]
+    return np.column_stack([counts, periods])
+
+
+def _same(a, b):
+    """Whether two looks agree; where one is undecided they are not said to differ."""
+    if min(a[0], b[0]) < 0:
+        return True
+    return (a[:3] == b[:3]).all() and np.isfinite(a[3]) == np.isfinite(b[3])
+
+
+def _name(before, after):
+    sinks, sources, saddles, cycle = (
+        int(b) - int(a) for a, b in zip(before, after, strict=True)
+    )
+    total = sinks + sources + saddles
+    oscillation = {1: "an oscillation begins", -1: "an oscillation ends"}.get(cycle)
+    if abs(total) == 2 and abs(saddles) == 1:
+        born = "appear" if total > 0 else "vanish"
+        node = "sink" if sinks else "source"
+        what = f"saddle-node: a saddle and a {node} {born}"
+    elif total == 0 and sinks == -sources and abs(sinks) == 1:
+        what = "Hopf: a sink turns " + (
+            "into a source" if sources > 0 else "up from a source"
+        )
+    elif total == 0 and abs(saddles) == 1:
+        what = "period doubling"
+    elif total or sinks or sources or saddles:
+        what = "several at once"
+    else:
+        return oscillation
+    return what if oscillation is None else f"{what}; {oscillation}"

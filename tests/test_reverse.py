@@ -1,0 +1,167 @@
+"""What is read off a trained network is what its equations say."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+
+import cgru_jax as cgru
+from cgru_jax import KINDS, RESULTS
+from cgru_jax._learning import _measure
+
+
+def test_a_period_between_samples_is_found():
+    t = np.arange(1_000.0)
+    period = 7 * np.pi / 3  # no rational number of samples
+    wave = lambda a: (
+        np.sin(2 * np.pi * t / period + a) + 0.2 * np.cos(4 * np.pi * t / period)
+    )
+    rest = np.stack([0.4 + 0 * t, 0 * t], axis=1)
+    orbits = np.stack(
+        [np.stack([wave(a), 2 * wave(a + 1)], 1) for a in (0.3, 2.0)] + [rest], 2
+    )
+    found = _measure.periods(orbits)
+    # Linear interpolation errs by up to 0.02 samples at either end of 135 laps.
+    np.testing.assert_allclose(found[:2], period, atol=4e-4)
+    assert np.isnan(found[2])
+    # Two of three starts come to it.
+    cycle = _measure.cycle_of(orbits)
+    assert abs(cycle["period"] - period) < 4e-4
+    assert cycle["fraction"] == 2 / 3
+    # Creeping to rest with a shrinking swing is no cycle.
+    dying = np.exp(-t / 20)[:, None, None] * orbits
+    assert _measure.cycle_of(dying)["period"] is None
+
+
+def test_distances_of_circles_are_those_of_geometry():
+    a = 2 * np.pi * np.arange(1_000) / 1_000
+    circle = np.stack([np.cos(a), np.sin(a)], axis=1)
+    same = _measure.distances(circle, circle)
+    assert same["hausdorff"] == same["sliced_wasserstein"] == 0
+    # A circle larger by a tenth: 0.1 in units of its deviation, 1/√2; of its shadow on a
+    # line, whose quantiles are cosines, the mean of |cos| of that.
+    larger = _measure.distances(1.1 * circle, circle)
+    assert abs(larger["hausdorff"] - 0.1 * 2**0.5) < 1e-12
+    assert abs(larger["sliced_wasserstein"] - 0.1 * 2**0.5 * 2 / np.pi) < 1e-3
+
+
+def test_horizons_are_measured_as_defined():
+    truth = np.random.default_rng(0).normal(size=(50, 2, 3))
+    scale = truth.std(axis=(0, 2))[:, None]
+    ahead = truth + np.where(np.arange(50) < 20, 0.39, 0.41)[:, None, None] * scale
+    assert (_measure.valid_samples(ahead, truth) == 20).all()
+    assert (_measure.valid_samples(truth, truth) == 50).all()
+
+    places = np.linspace(-2, 2, 81)
+    off = np.where(np.abs(places - 0.5) < 1.01, 0.0, 0.2)
+    forecast = np.stack([off, places])[None]
+    assert _measure.usable_length(forecast, places) == pytest.approx([2.0])
+
+    angles = 2 * np.pi * np.arange(64) / 64
+    turned = angles + 0.3
+    forecast = np.stack([np.cos(turned), np.sin(turned)])[None]
+    assert _measure.angle_errors(forecast, angles) == pytest.approx([0.3])
+
+
+def test_a_network_without_recurrent_weights_is_read_in_closed_form():
+    # h⁺ = h + z (tanh b_h − h): one sink, multipliers 1 − z.
+    b_h, b_z = np.array([0.7, -0.4]), np.array([-0.5, 0.8])
+    cell = cgru.GRU(np.zeros((2, 2)), b_h=b_h, b_z=b_z, W_h=np.eye(2))
+    model = cgru.Forecaster(cell, [[1.0, 2.0], [0.5, -1.0]], [0.1, 0.2])
+    starts = jr.normal(jr.key(0), (4, 2))
+    found = cgru.reverse_engineer(model, starts=starts, step=0.5, prove=False)
+    assert (found.signature, found.index_sum) == ((1, 0, 0), 1)
+    points = np.asarray(found.equilibria.points)[np.asarray(found.equilibria.valid)]
+    np.testing.assert_allclose(points, [np.tanh(b_h)], rtol=1e-12)
+    decay = np.sort(np.log(1 - 1 / (1 + np.exp(-b_z))))[::-1]
+    # An average over 1,000 samples of numbers that are constant.
+    np.testing.assert_allclose(found.exponents, decay / 0.5, rtol=1e-10)
+    assert found.cycle["period"] is None
+    document = found.document()
+    assert document["period"] is None
+    values = np.sort(np.real(document["equilibria"]["multipliers"][0]))
+    np.testing.assert_allclose(values, np.sort(np.exp(decay)), rtol=1e-12)
+
+
+def test_what_cannot_be_read_is_refused():
+    model = cgru.Forecaster.random(jr.key(0))
+    stack = eqx.filter_vmap(cgru.Forecaster.random)(jr.split(jr.key(0), 2))
+    with pytest.raises(ValueError, match="give one model"):
+        cgru.reverse_engineer(stack, starts=jnp.zeros((1, 2)))
+    with pytest.raises(ValueError, match="target, or starts"):
+        cgru.reverse_engineer(model)
+    with pytest.raises(ValueError, match=r"\(s, 2\)"):
+        cgru.reverse_engineer(model, starts=jnp.zeros((1, 3)))
+    with pytest.raises(ValueError, match="one or two units"):
+        cgru.record_bifurcations(cgru.Forecaster.random(jr.key(0), units=3), None)
+
+
+def test_a_cell_is_trained_to_rest_where_it_should_and_to_forget_as_it_should():
+    place, growth = 0.4, -0.25
+
+    def wanted(cell, memory):
+        flow = cgru.Flow(cell)
+        h = jnp.array([place])
+        slope = flow.jacobian(h)[0, 0]
+        return jnp.append(flow.residual(h), slope / growth - 1), memory
+
+    start = cgru.gru([[0.9]], b_h=[0.3], U_r=[[0.4]])
+    done = cgru.fit_portrait(start, wanted)
+    assert done.result == RESULTS.successful
+    assert np.abs(done.lack).max(axis=1)[-1] < 1e-10
+    flow = cgru.Flow(done.cell)
+    # Written out: z (tanh(U r h + b) − h) with r, z by hand; a central difference.
+    p = {
+        n: float(getattr(done.cell, n).ravel()[0])
+        for n in ("U_h", "U_r", "U_z", "b_h", "b_r", "b_z")
+    }
+    s = lambda x: 1 / (1 + np.exp(-x))
+    field = lambda h: (
+        s(p["U_z"] * h + p["b_z"])
+        * (np.tanh(p["U_h"] * s(p["U_r"] * h + p["b_r"]) * h + p["b_h"]) - h)
+    )
+    assert abs(field(place)) < 1e-10
+    slope = (field(place + 1e-5) - field(place - 1e-5)) / 2e-5
+    assert abs(slope - growth) < 1e-8
+    assert cgru.classify(flow, jnp.array([place])).kind == KINDS.sink
+    # What no cell can do is said.
+    beyond = lambda cell, memory: (cell.b_h * 0 + 1.0, memory)
+    assert cgru.fit_portrait(start, beyond, steps=3).result == RESULTS.not_converged
+
+
+@pytest.mark.slow
+def test_a_change_along_a_training_is_where_the_multipliers_cross_the_circle():
+    data = cgru.generate(cgru.TARGETS["fitzhugh-nagumo"], trajectories=60, seed=1)
+    model = cgru.Forecaster.random(jr.key(1))
+    recipe = cgru.Recipe(epochs=350)
+    record = cgru.record_bifurcations(model, data, recipe=recipe, every=25)
+    hopf = [c for c in record.changes if c.what.startswith("Hopf")]
+    assert len(hopf) == 1
+    assert hopf[0].before[:3] == (1, 0, 0)
+    assert hopf[0].after[:3] == (0, 1, 0)
+    models = {}
+
+    def keep(progress):
+        models[progress.step] = jax.tree.map(lambda x: x[0], progress.models)
+
+    fitted = cgru.fit(model, data, recipe=recipe, block=1, callback=keep)
+    assert (fitted.losses == record.fit.losses).all()
+    largest = []
+    for step in (hopf[0].step, hopf[0].step + 1):
+        cell = models[step].cell.with_input(jnp.zeros(2))
+        # From the sink or source that NumPy's own Newton steps find.
+        h = np.zeros(2)
+        for _ in range(50):
+            h = h - np.linalg.solve(jax.jacfwd(cell)(h), cell(h))
+        values = 1 + np.linalg.eigvals(np.asarray(jax.jacfwd(cell)(h)))
+        largest.append(np.abs(values).max())
+    assert largest[0] < 1 < largest[1]
+    # Counts at the looks say the same, everywhere else.
+    at_looks = [c.tolist() for c in record.counts]
+    assert all(
+        c == [1, 0, 0]
+        for c, s in zip(at_looks, record.steps, strict=True)
+        if s <= hopf[0].step
+    )

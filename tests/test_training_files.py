@@ -1,0 +1,140 @@
+"""Files of a training: whole, without pickle, proved undamaged; and what is refused."""
+
+import json
+
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+
+import cgru_jax as cgru
+from cgru_jax import cli, io
+from cgru_jax._files import DamagedFile
+from cgru_jax._learning import Checkpoint
+
+HEAD = "trajectory,time,x,y\n"
+
+
+def checkpoint():
+    arrays = {"a": jr.normal(jr.key(0), (2, 3)), "n": jnp.arange(4, dtype=jnp.int32)}
+    return Checkpoint(70, arrays, "some key")
+
+
+def test_a_checkpoint_comes_back_to_the_last_bit(tmp_path):
+    mine = checkpoint()
+    path = io.write_checkpoint(tmp_path / "c.npz", mine)
+    back = io.read_checkpoint(path)
+    assert (back.step, back.key) == (mine.step, mine.key)
+    for ours, theirs in zip(mine.arrays.values(), back.arrays, strict=True):
+        assert ours.dtype == theirs.dtype
+        assert (ours == theirs).all()
+    # NumPy alone can look into it, without pickle.
+    with np.load(path, allow_pickle=False) as file:
+        header = json.loads(str(file["header"]))
+    assert header["schema"] == "cgru-jax training"
+    assert header["version"] == 1
+
+
+def test_a_damaged_checkpoint_is_refused_wherever_it_is_damaged(tmp_path):
+    path = io.write_checkpoint(tmp_path / "c.npz", checkpoint())
+    whole = path.read_bytes()
+    rng = np.random.default_rng(0)
+    mine = io.read_checkpoint(path)
+    for place in rng.choice(len(whole), 60, replace=False):
+        data = bytearray(whole)
+        data[place] ^= 1 << rng.integers(8)
+        path.write_bytes(bytes(data))
+        try:
+            back = io.read_checkpoint(path)
+        except DamagedFile:
+            continue
+        # A bit that means nothing, such as a date in the archive, changes nothing.
+        assert back.step == mine.step
+        assert all((a == b).all() for a, b in zip(back.arrays, mine.arrays, strict=True))
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DamagedFile, match="damaged"):
+        io.read_checkpoint(path)
+    np.savez(path, header=np.array([object()], dtype=object))
+    with pytest.raises(DamagedFile, match="damaged"):
+        io.read_checkpoint(path)
+
+
+def test_trajectories_come_from_csv_and_npz(tmp_path):
+    mine = np.arange(3 * 4 * 2.0).reshape(3, 4, 2)
+    lines = [
+        f"{i},{0.5 * k},{x},{y}"
+        for i, one in enumerate(mine)
+        for k, (x, y) in enumerate(one)
+    ]
+    table = tmp_path / "mine.csv"
+    table.write_text(HEAD + "\n".join(lines) + "\n")
+    np.savez(tmp_path / "mine.npz", trajectories=mine, times=0.5 * np.arange(4))
+    for path in (table, tmp_path / "mine.npz"):
+        data = io.read_trajectories(path)
+        assert data.step == 0.5
+        both = np.concatenate([data.train, data.heldout])
+        np.testing.assert_array_equal(np.sort(both, axis=0), mine)
+
+
+TABLES = {
+    "columns": ("x,y\n1,2\n", "the columns must be"),
+    "ragged": (HEAD + "a,0,1,2\na,1,1,2\nb,0,1,2\n", "trajectory b has 1 samples"),
+    "NaN": (HEAD + "a,0,1,nan\n", "line 2 holds NaN"),
+    "text": (HEAD + "a,0,1,two\n", "line 2 holds what is no number"),
+    "short line": (HEAD + "a,0,1\n", "line 2 has 3 columns"),
+    "uneven": (HEAD + "a,0,1,2\na,1,1,2\na,3,1,2\n", "not equally spaced"),
+    "one": (HEAD + "a,0,1,2\na,1,1,2\n", "one trajectory"),
+    "empty": (HEAD, "no rows"),
+    "steps": (HEAD + "a,0,1,2\na,1,1,2\nb,0,1,2\nb,2,1,2\n", "different steps"),
+}
+
+
+@pytest.mark.parametrize("case", TABLES)
+def test_a_bad_table_is_refused_by_the_command_line_in_one_line(case, tmp_path, capsys):
+    text, message = TABLES[case]
+    path = tmp_path / "bad.csv"
+    path.write_text(text)
+    assert cli.main(["train", str(path), "--seeds", "1"]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_the_command_line_names_what_does_not_fit(tmp_path, capsys):
+    for arguments, status, message in (
+        (["square"], 2, "no target square"),
+        (["line", "--recipe", "best"], 2, "--recipe"),
+        (["line", "--seeds", "0"], 2, "--seeds"),
+        (["line", "--noise", "input"], 2, "has none"),
+        (["line", "--resume"], 2, "--out"),
+        (["no.csv"], 2, "no.csv"),
+        (["line", "--resume", "--out", str(tmp_path)], 2, "checkpoint.npz"),
+    ):
+        assert cli.main(["train", *arguments]) == status
+        assert message in capsys.readouterr().err
+    (tmp_path / "checkpoint.npz").write_bytes(b"PK no archive")
+    assert cli.main(["train", "line", "--resume", "--out", str(tmp_path)]) == 3
+
+
+@pytest.mark.slow
+def test_train_prints_one_document_and_goes_on_where_it_was_stopped(tmp_path, capsys):
+    data = cgru.generate(cgru.TARGETS["line"], trajectories=24, steps=8, seed=5)
+    both = np.concatenate([data.train, data.heldout])
+    np.savez(tmp_path / "mine.npz", trajectories=both, step=0.1)
+    command = ["train", str(tmp_path / "mine.npz"), "--seeds", "2", "--json"]
+    assert cli.main([*command, "--out", str(tmp_path / "a")]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (document["target"], document["noise"]) == ("mine", "none")
+    assert [row["seed"] for row in document["seeds"]] == [0, 1]
+    for row in document["seeds"]:
+        assert row["index_sum"] == 1
+        assert row["period"] is None
+        assert 0 < row["train_loss"] < 1e-2
+    log = [json.loads(line) for line in (tmp_path / "a" / "log.jsonl").open()]
+    assert [entry["step"] for entry in log][:2] == [100, 200]
+    assert (tmp_path / "a" / "mine" / "figure_8.png").stat().st_size > 10_000
+    # From the checkpoint of the end nothing is trained, and all is the same.
+    assert cli.main([*command, "--resume", "--out", str(tmp_path / "a")]) == 0
+    assert json.loads(capsys.readouterr().out) == document
+    cell = io.read_model(tmp_path / "a" / "models" / "seed_1.json")
+    assert cell.size == 2
