@@ -6,6 +6,7 @@ Heavy modules are imported inside the commands: help and version answer at once.
 import contextlib
 import decimal
 import errno
+import gc
 import os
 import sys
 import traceback
@@ -367,10 +368,11 @@ def _run(chosen, out: Path, size: str, records: list) -> None:
 
 def _spend_little(full: bool) -> None:
     """Ask XLA to compile in a third (for the papers' sizes, which have more to compute: a
-    half) of its time, which is most of what experiments cost, and OpenBLAS not to keep
-    every core spinning between the small matrices of a cycle, which costs as much again.
-    What the user has set counts more."""
+    half) of its time, which is most of what experiments cost; OpenBLAS not to keep every
+    core spinning between the small matrices of a cycle, which costs as much again; and
+    Python to look for waste less often. What the user has set counts more."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    gc.set_threshold(100_000)  # tracing makes many objects and little waste
     # XLA aborts on a flag that it does not know: ask only the releases that know these.
     if not version("jaxlib").startswith("0.10."):
         return

@@ -42,7 +42,7 @@ LENGTHS = {
     "default": [2.0, 1.6, 1.2, 0.8, 0.4, 0.2],
     "full": [2.4, 2.0, 1.6, 1.2, 0.8, 0.4, 0.2, 0.1],
 }
-TRIES = {"quick": 2, "default": 6, "full": 200}  # random starts of each length
+TRIES = {"quick": 2, "default": 4, "full": 200}  # random starts of each length
 ROUNDS = 12  # of new weights
 NODES = jnp.asarray(np.cos(np.pi * (np.arange(33) + 0.5) / 33))  # of the curve, in (−1, 1)
 FINE = jnp.linspace(-1, 1, 2_001)

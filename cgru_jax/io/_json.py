@@ -54,6 +54,13 @@ def _plain(value, place: str):
         array = np.asarray(value)
         if np.iscomplexobj(array):
             return {"re": _plain(array.real, place), "im": _plain(array.imag, place)}
+        if array.dtype.kind in "biu":
+            return array.tolist()
+        if array.dtype.kind == "f":
+            # At once: number by number this took as long as drawing the figure.
+            plain = array.astype(object)
+            plain[~np.isfinite(array)] = None
+            return plain.tolist()
         return _plain(array.tolist(), place)
     if isinstance(value, Mapping):
         return {str(key): _plain(v, f"{place}[{key!r}]") for key, v in value.items()}
@@ -79,5 +86,4 @@ def _text(value, indent: str) -> str:
     return _dump(value)
 
 
-def _dump(value) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+_dump = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
