@@ -70,9 +70,7 @@ def spectrum(
         "static_states": states,
     }
     # The last state of the list has the largest variance.
-    picture = (
-        (lambda path: _draw_spectrum(theory, state, states[-1], path)) if out else None
-    )
+    picture = lambda: _draw_spectrum(theory, state, states[-1], out / "boundary.png")
     lines = [f"static states: {name(found.result)}; critical gain {critical:.6g}"]
     head = ["variance", "stability", "edge", "log(edge - 1)"]
     head += [f"within {r:g}" for r in _RADII]
