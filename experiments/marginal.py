@@ -28,7 +28,7 @@ SHOWN = [(0.0, 0.0), (10.0, 0.0), (2.0, -4.0)]  # of which the eigenvalues are d
 # Cases; paths and their steps; units; networks; times along each trajectory; steps.
 SIZES = {
     "quick": (SHOWN[:2], 600, 60, 100, 2, 2, 100),
-    "default": ([BROADER[0], *BROADER[2:]], 2_500, 80, 250, 2, 2, 250),
+    "default": ([BROADER[0], *BROADER[2:]], 2_500, 80, 400, 2, 2, 250),
     "full": ([*BROADER, *SLOWER[1:]], 8_000, 300, 1_000, 4, 4, 1_500),
 }
 TRANSIENT = 200

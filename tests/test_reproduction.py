@@ -13,7 +13,7 @@ import scipy.integrate
 ROOT = Path(__file__).parent.parent
 # Experiments of which every claim holds, as far as it is answered at this size.
 WHOLE = ["design_cycle", "design_line", "input_pulses", "map_to_flow", "rotation_cycle"]
-WHOLE += ["sectors", "separatrices", "slow_cycle", "slow_point", "two_parameters"]
+WHOLE += ["onset", "sectors", "separatrices", "slow_cycle", "slow_point", "two_parameters"]
 LEAST = {"portraits": 50_000, "one_unit": 5_000}  # bytes of a picture; 10,000 elsewhere
 
 
@@ -166,6 +166,31 @@ def sectors_add_up_to_the_index(found):
         assert counts["index"] == found["degrees"][name]
 
 
+def sampled_paths_vary_as_an_independent_program_says(found):
+    theory = found["results"]["GRU"]["theory"]
+    # 1,500 paths: four per cent of a variance.
+    assert abs(theory["correlation"][0] / 0.347 - 1) < 0.05
+    assert abs(theory["exponent"] - 0.07) < 0.015
+
+
+def a_sharp_update_gate_keeps_modes_and_chaos(found):
+    fast, sharp = found["rows"]
+    # By an independent program: shares 0.010 and 0.361, exponents 0.110 and 0.144.
+    assert abs(fast["mass_theory"] - 0.010) < 0.01
+    assert abs(sharp["mass_theory"] - 0.361) < 0.02
+    assert abs(fast["exponent_theory"] - 0.110) < 0.02
+    assert refused(found) == ["a moving network is at the margin as its fixed points are"]
+
+
+def what_is_slow_remembers_better(found):
+    fast, slow = found["after"]["8"].values()
+    assert slow["accuracy"] > fast["accuracy"] > found["chance"]
+    # Discs at rest: 1 − z + z g_h / 2.
+    edges = [row["edge_at_rest"] for row in found["before"].values()]
+    z = 1 / (1 + np.exp(3.0))
+    np.testing.assert_allclose(edges, [0.75, 1 - z / 2], rtol=1e-12)
+
+
 CHECKS = {
     "one_unit": one_unit_has_one_or_three_equilibria,
     "branches": no_branch_is_lost,
@@ -179,4 +204,7 @@ CHECKS = {
     "slow_curve": a_slow_curve_is_as_slow_as_it_is_said_to_be,
     "slow_points": slow_points_are_as_many_as_printed_but_for_figure_6,
     "sectors": sectors_add_up_to_the_index,
+    "chaos": sampled_paths_vary_as_an_independent_program_says,
+    "marginal": a_sharp_update_gate_keeps_modes_and_chaos,
+    "recall": what_is_slow_remembers_better,
 }

@@ -143,23 +143,22 @@ def _check(owner, ensemble, lags, zero):
 def _solve(ensemble, start):
     lags = len(start) - 1
 
-    def next_inner(inner):
-        _, driving = _round(ensemble, inner)
-        return ensemble.g_h**2 * driving + ensemble.s_h**2
+    def advance(inner):
+        values, driving = _round(ensemble, inner)
+        return ensemble.g_h**2 * driving + ensemble.s_h**2, values
 
     reset = correlation_of(sigmoid, ensemble.m_r, _reset(ensemble, start))
     begin = ensemble.g_h**2 * reset * start + ensemble.s_h**2
-    inner, change = _settle(next_inner, begin)
-    values, _ = _round(ensemble, inner)
+    inner = solve_root(lambda x: advance(x)[0] - x, _iterate, begin)
+    again, values = advance(inner)
     # A biased state does not decorrelate, but comes to a limit.
     biased, nearby = (ensemble.m_h != 0) | (ensemble.s_h != 0), values[-1 - lags // 8]
-    bad = _flaws(ensemble, ("g_z", "s_z")), (~jnp.isfinite(values).all(), RESULTS.nonfinite)
     result = choose(
         RESULTS,
         RESULTS.successful,
-        *bad[0],
-        bad[1],
-        (change > TOLERANCE, RESULTS.not_converged),
+        *_flaws(ensemble, ("g_z", "s_z")),
+        (~jnp.isfinite(values).all(), RESULTS.nonfinite),
+        (jnp.max(jnp.abs(again - inner)) > TOLERANCE, RESULTS.not_converged),
         (_is_short(values, jnp.where(biased, nearby, 0)), RESULTS.short),
     )
     kept = (result == RESULTS.not_converged) | (result == RESULTS.short)
@@ -172,39 +171,42 @@ def _solve(ensemble, start):
 def _threshold(ensemble, lags):
     frozen = jax.lax.stop_gradient(ensemble)
 
-    def at(ensemble, size, shape):
-        """Gain and correlation functions for the variance `size` of the pre-activation."""
-
-        def next_shape(shape):
-            _, driving = _round(ensemble, size * shape)
-            return driving / driving[0]
-
-        shape, change = _settle(next_shape, shape, extrapolate=True)
+    def advance(ensemble, size, shape):
+        """For the variance `size` of the pre-activation and the shape of its correlations:
+        the next shape, the gain that keeps the variance, and the correlations of h."""
         values, driving = _round(ensemble, size * shape)
-        return jnp.sqrt(size / driving[0]), shape, values, change
+        return driving / driving[0], jnp.sqrt(size / driving[0]), values
 
     def visit(shape, size):
-        gain, shape, values, _ = at(frozen, size, shape)
+        change = lambda x: advance(frozen, size, x)[0] - x
+        shape = _iterate(change, shape, extrapolate=True)
+        again, gain, values = advance(frozen, size, shape)
         # Among too few lags a frozen state passes for a solution.
-        return shape, (jnp.where(_is_short(values), jnp.inf, gain), shape)
+        gain = jnp.where(_is_short(values), jnp.inf, gain)
+        rough = ~(jnp.max(jnp.abs(again - shape)) <= TOLERANCE)
+        return shape, (gain, shape, rough)
 
     def zoom(turn, carry):
-        high, low, shape, _, _, at_edge = carry
+        (high, low, shape), _, at_edge = carry
         sizes = jnp.geomspace(high, low, SIZES)
-        _, (gains, shapes) = jax.lax.scan(visit, shape, sizes)
+        _, (gains, shapes, rough) = jax.lax.scan(visit, shape, sizes)
         least = jnp.argmin(gains)
+        best = sizes[least], gains[least], shapes[least], rough[least]
         around = jnp.clip(least, 1, SIZES - 2)
         last = (least == SIZES - 1) | jnp.isinf(gains[around + 1])
         ends = sizes[around - 1], sizes[around + 1], shapes[around - 1]
-        return *ends, sizes[least], gains[least], jnp.where(turn == 0, last, at_edge)
+        return ends, best, jnp.where(turn == 0, last, at_edge)
 
     begin = jnp.exp(-jnp.arange(lags + 1) / 10)
-    carry = LARGEST, SMALLEST, begin, LARGEST, jnp.inf
-    carry = jax.tree.map(lambda x: jnp.asarray(x, begin.dtype), carry)
-    carry = jax.lax.fori_loop(0, ROUNDS, zoom, (*carry, jnp.asarray(False)))
-    *_, shape, size, least, at_edge = carry
-    # At a minimum over D the gain moves as it does at a fixed D.
-    gain, _, values, change = at(ensemble, size, shape)
+    ends = jnp.asarray(LARGEST), jnp.asarray(SMALLEST), begin
+    best = ends[0], jnp.asarray(jnp.inf), begin, jnp.asarray(True)
+    carry = jax.lax.fori_loop(0, ROUNDS, zoom, (ends, best, jnp.asarray(False)))
+    _, (size, least, shape, rough), at_edge = carry
+    # The shape is found; this hangs its derivative on it. At a minimum over D the gain
+    # moves as it does at a fixed D.
+    found = lambda residual, x: x
+    shape = solve_root(lambda x: advance(ensemble, size, x)[0] - x, found, shape)
+    _, gain, values = advance(ensemble, size, shape)
 
     onset, smooth = _onset(ensemble)
     continuous = at_edge & smooth & (least >= onset)
@@ -214,7 +216,7 @@ def _threshold(ensemble, lags):
         *_flaws(ensemble, ("g_z", "s_z", "m_h", "s_h")),
         (continuous, RESULTS.successful),
         (at_edge | _is_short(values), RESULTS.short),
-        (~(change <= TOLERANCE), RESULTS.not_converged),
+        (rough, RESULTS.not_converged),
     )
     gain = jnp.where(continuous, onset, gain)
     variance = jnp.where(continuous, 0, jax.lax.stop_gradient(values[0]))
@@ -249,36 +251,30 @@ def _is_short(values, far=0.0):
     return (values[0] > SILENT) & (left > DECAYED * values[0])
 
 
-def _settle(step, begin, extrapolate=False):
-    """The fixed point of `step`, differentiable in all it closes over, and how much one
-    more step would change it.
+def _iterate(residual, x, extrapolate=False):
+    """A zero of `residual` by adding it again and again.
 
     `extrapolate` is Anderson's mixing with one step of memory: near an onset the plain
     iteration creeps along one direction. It finds unstable fixed points as well.
     """
 
-    def solve(residual, x):
-        def sweep(carry):
-            x, force, before, count = carry
-            new = x + DAMPING * force
-            if extrapolate:
-                moved, changed = x - before[0], force - before[1]
-                square = jnp.maximum(jnp.vdot(changed, changed), TINY)
-                part = jnp.vdot(changed, force) / square
-                new = x + force - part * (moved + changed)
-            return new, residual(new), (x, force), count + 1
+    def sweep(carry):
+        x, force, before, count = carry
+        new = x + DAMPING * force
+        if extrapolate:
+            moved, changed = x - before[0], force - before[1]
+            square = jnp.maximum(jnp.vdot(changed, changed), TINY)
+            part = jnp.vdot(changed, force) / square
+            new = x + force - part * (moved + changed)
+        return new, residual(new), (x, force), count + 1
 
-        def unsettled(carry):
-            _, force, _, count = carry
-            return (jnp.max(jnp.abs(force)) > TOLERANCE) & (count < SWEEPS)
+    def unsettled(carry):
+        _, force, _, count = carry
+        return (count == 0) | (jnp.max(jnp.abs(force)) > TOLERANCE) & (count < SWEEPS)
 
-        force = residual(x)
-        begin = x, force, (x, force), 0
-        return jax.lax.while_loop(unsettled, sweep, begin)[0]
-
-    x = solve_root(lambda x: step(x) - x, solve, begin)
-    last = jax.lax.stop_gradient(x)
-    return x, jax.lax.stop_gradient(jnp.max(jnp.abs(step(last) - last)))
+    # The first sweep moves nowhere and only looks.
+    none = jnp.zeros_like(x)
+    return jax.lax.while_loop(unsettled, sweep, (x, none, (x, none), 0))[0]
 
 
 def _round(ensemble, inner):
