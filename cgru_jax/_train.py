@@ -13,6 +13,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from . import io, plot
+from ._equilibria import find_equilibria
 from ._files import append_line
 from ._learning import (
     RECIPES,
@@ -221,7 +222,9 @@ def picture(job: Job, model: Forecaster, found: Dynamics) -> tuple[Figure, dict]
     if job.target is not None:
         field, drive = job.target.field, job.target.drive
         flow = Flow(field if drive is None else lambda w: field(w, drive[0]))
-        data["true"] = plot.phase_portrait(flow, top, box=job.target.box)
+        data["true"] = plot.phase_portrait(
+            flow, top, box=job.target.box, equilibria=_isolated(job.target, flow)
+        )
     else:
         data["true"] = plot.orbits(np.asarray(job.data.heldout), top)
     top.set_title("the flow" if job.target else "held-out data")
@@ -238,6 +241,16 @@ def picture(job: Job, model: Forecaster, found: Dynamics) -> tuple[Figure, dict]
     data["forecast"] = plot.forecast(float(job.data.step), truth, ahead, bottom)
     plot.legend(figure, columns=3)
     return figure, data
+
+
+def _isolated(target, flow):
+    """The equilibria to mark: of a line or a ring that rests, none; None: let them be
+    searched for."""
+    if target.attractor not in ("line", "ring"):
+        return None
+    found = find_equilibria(flow, jnp.zeros((1, 2)))
+    # Around the ring's centre, which is a source, all else is isolated from it.
+    return eqx.tree_at(lambda e: e.valid, found, found.valid & (target.attractor == "ring"))
 
 
 def _ahead(model, data, steps):
