@@ -17,13 +17,15 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
+from matplotlib.figure import Figure
 
 import cgru_jax as cgru
-from cgru_jax import io
-from cgru_jax._train import DRAW, Job, picture
+from cgru_jax import io, plot
 
 jax.config.update("jax_enable_x64", True)
 
+# The draw of trajectories that all networks share.
+DRAW = 1
 PAPER, BEST = cgru.RECIPES["paper"], cgru.RECIPES["recommended"]
 GROWING = dataclasses.replace(BEST, polish=0)
 EARLY = cgru.Recipe(epochs=400, polish=60)
@@ -237,9 +239,11 @@ def main(out: Path, size: str = "default") -> dict:
         if name in DRAWN:
             best = int(np.argmin(np.asarray(fitted.train_loss)))
             target = cgru.TARGETS[row.target]
-            job = Job(row.target, target, data, row.label, row.noise, row.units, seeds)
             model = jax.tree.map(lambda x, best=best: x[best], fitted.model)
-            figure, drawn = picture(job, model, seen[best])
+            figure = Figure(figsize=(5, 12), layout="constrained")
+            axes = figure.subplots(3, 1)
+            drawn = plot.learned(model, seen[best], data, axes, target)
+            plot.legend(figure, columns=3)
             file = f"{name}.png"
             io.save_figure(figure, out / file, drawn)
             caption = f"Figure 8, {row.target}: the flow, what was learned, a forecast."
