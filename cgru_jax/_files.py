@@ -8,8 +8,6 @@ import zipfile
 import zlib
 from pathlib import Path
 
-import numpy as np
-
 # A network of a thousand units in decimal is 60 MB: whatever is larger is no model.
 LARGEST = 64 * 2**20
 
@@ -96,6 +94,8 @@ def read_arrays(path: Path) -> dict:
 
     **Raises:** `OSError` if it cannot be opened, `DamagedFile` if it is no such file.
     """
+    import numpy as np  # the command line answers without it
+
     data = io.BytesIO(read_bytes(path))
     try:
         with zipfile.ZipFile(data) as archive:

@@ -25,7 +25,6 @@ from ._learning import (
     generate,
     reverse_engineer,
 )
-from ._systems import Flow
 from ._targets import TARGETS, Target
 
 # All networks share one draw of trajectories, as in the paper. In draw 0 one start that is
@@ -210,41 +209,11 @@ def _write(out, job, fitted, seen, document):
 
 
 def picture(job: Job, model: Forecaster, found: Dynamics) -> tuple[Figure, dict]:
-    """Figure 8 for one network: the true portrait, the learned one, a forecast.
-
-    The learned portrait is drawn where the cell has two dimensions, the true one where the
-    target is known; otherwise the observed orbits take their places.
-    """
+    """Figure 8 for one network: three rows."""
     figure = Figure(figsize=(5, 12), layout="constrained")
-    top, middle, bottom = figure.subplots(3, 1)
-    data = {}
-    if job.target is not None:
-        field, drive = job.target.field, job.target.drive
-        flow = Flow(field if drive is None else lambda w: field(w, drive[0]))
-        data["true"] = plot.phase_portrait(flow, top, box=job.target.box)
-    else:
-        data["true"] = plot.orbits(np.asarray(job.data.heldout), top)
-    top.set_title("the flow" if job.target else "held-out data")
-    if model.cell.size == 2:
-        data["learned"] = plot.phase_portrait(
-            model.system, middle, equilibria=found.equilibria, time=100
-        )
-        middle.set(xlabel="h₁", ylabel="h₂")
-    else:
-        data["learned"] = plot.orbits(_ahead(model, job.data, 300), middle)
-    middle.set_title("what was learned")
-    truth = np.asarray(job.data.heldout if job.data.clean is None else job.data.clean)[0]
-    ahead = _ahead(model, job.data, len(truth) - 1)[0]
-    data["forecast"] = plot.forecast(float(job.data.step), truth, ahead, bottom)
+    data = plot.learned(model, found, job.data, figure.subplots(3, 1), job.target)
     plot.legend(figure, columns=3)
     return figure, data
-
-
-def _ahead(model, data, steps):
-    """Forecasts from the first held-out observations, shape `(N, steps + 1, q)`."""
-    first = (data.heldout if data.clean is None else data.clean)[:24, 0]
-    later = eqx.filter_jit(jax.vmap(lambda w: model.forecast(w, steps)))(first)
-    return np.concatenate([np.asarray(first)[:, None], np.asarray(later)], axis=1)
 
 
 def curves(fitted: Fit) -> tuple[Figure, dict]:

@@ -17,13 +17,15 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
+from matplotlib.figure import Figure
 
 import cgru_jax as cgru
-from cgru_jax import io
-from cgru_jax._train import DRAW, Job, picture
+from cgru_jax import io, plot
 
 jax.config.update("jax_enable_x64", True)
 
+# The draw of trajectories that all networks share.
+DRAW = 1
 PAPER, BEST = cgru.RECIPES["paper"], cgru.RECIPES["recommended"]
 GROWING = dataclasses.replace(BEST, polish=0)
 EARLY = cgru.Recipe(epochs=400, polish=60)
@@ -46,6 +48,7 @@ ROWS = {
     "cycle_growing": Row("fitzhugh-nagumo", "none", GROWING, "recommended, no polish"),
     "cycle_best": Row("fitzhugh-nagumo", "none", BEST, "recommended"),
     "line_paper": Row("line", "observation", PAPER, "paper"),
+    "line_growing": Row("line", "none", GROWING, "recommended, no polish"),
     "line_best": Row("line", "none", BEST, "recommended"),
     "ring_growing": Row("ring", "none", GROWING, "recommended, no polish"),
     "ring_best": Row("ring", "none", BEST, "recommended"),
@@ -69,9 +72,10 @@ QUICK = {
         "fitzhugh-nagumo", "none", SHORT, "600 epochs", options={"trajectories": 150}
     )
 }
-SEEDS = {"quick": 2, "default": 3, "full": 20}
+SEEDS = {"quick": 2, "default": 2, "full": 20}
 FEW = 5
-DEFAULT = ("cycle_best", "line_best", "ring_best")
+DEFAULT = ("cycle_growing", "line_growing", "ring_growing")
+DRAWN = ("cycle_best", "line_best", "ring_best", *DEFAULT)
 
 
 def train(row: Row, seeds: int):
@@ -170,6 +174,11 @@ def claims_of(found):
             for ok, e in zip(n["learned"], n["period_error"], strict=True)
         ]
 
+    def reached(n):
+        # An extra sink and saddle beside the cycle that no start comes to do not count.
+        pairs = zip(n["fraction"], n["period_error"], strict=True)
+        return [whole == 1 and abs(e) < 0.01 for whole, e in pairs]
+
     def far(n):
         return [u["1000"] > 0.2 for u in n["angle_error"]]
 
@@ -179,11 +188,14 @@ def claims_of(found):
         ("cycle_paper", "the paper's recipe finds the cycle within 5 %",
          periods(0.05), 0.85),
         ("cycle_growing", "a growing horizon: within 3 %", periods(0.03), 0.9),
-        ("cycle_best", "with a polish: within 1 %", periods(0.01), 0.9),
+        ("cycle_best", "with a polish: a source, and within 1 %", periods(0.01), 0.9),
+        ("cycle_best", "every start on a cycle within 1 %", reached, 0.9),
         ("line_paper", "the line is slow: τ ratio ≥ 10",
          lambda n: [x >= 10 for x in n["tau_ratio"]], 0.8),
         ("line_best", "the line is usable over 3.5 of 4 after ten horizons",
          lambda n: [u["300"] >= 3.5 for u in n["usable_length"]], 0.65),
+        ("line_growing", "the line is slow without a polish: τ ratio ≥ 10",
+         lambda n: [x >= 10 for x in n["tau_ratio"]], 0.8),
         ("line_early", "the same with an early polish",
          lambda n: [u["300"] >= 3.5 for u in n["usable_length"]], 0.65),
         ("ring_best", "two units do not hold the ring: > 0.2 rad after 1,000", far, 0.95),
@@ -224,17 +236,18 @@ def main(out: Path, size: str = "default") -> dict:
              round(numbers["cpu_seconds_per_seed"], 2)]
         )  # fmt: skip
         print(*table[-1], sep=" | ", file=sys.stderr, flush=True)
-        if name in ("cycle_best", "line_best", "ring_best", "cycle_quick"):
+        if name in DRAWN:
             best = int(np.argmin(np.asarray(fitted.train_loss)))
             target = cgru.TARGETS[row.target]
-            job = Job(row.target, target, data, row.label, row.noise, row.units, seeds)
             model = jax.tree.map(lambda x, best=best: x[best], fitted.model)
-            if size != "quick":
-                figure, drawn = picture(job, model, seen[best])
-                file = f"{row.target}.png"
-                io.save_figure(figure, out / file, drawn)
-                caption = f"Figure 8, {row.target}: the flow, what was learned, a forecast."
-                figures.append({"file": file, "caption": caption})
+            figure = Figure(figsize=(5, 12), layout="constrained")
+            axes = figure.subplots(3, 1)
+            drawn = plot.learned(model, seen[best], data, axes, target)
+            plot.legend(figure, columns=3)
+            file = f"{name}.png"
+            io.save_figure(figure, out / file, drawn)
+            caption = f"Figure 8, {row.target}: the flow, what was learned, a forecast."
+            figures.append({"file": file, "caption": caption})
     columns = ["target", "noise", "network", "recipe", "held-out loss", "found"]
     return {
         "rows": found,

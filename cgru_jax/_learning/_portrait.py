@@ -70,7 +70,7 @@ def fit_portrait(
             value, following = wanted(build(theta), memory)
             return value, (value, following)
 
-        slope, (value, following) = jax.jacrev(lack, has_aux=True)(theta)
+        slope, (value, following) = jax.jacfwd(lack, has_aux=True)(theta)
         return value, slope, following
 
     value, slope, following = demand(theta, memory)

@@ -2,6 +2,7 @@
 
 from ._diagram import diagram
 from ._forecast import forecast, orbits
+from ._learned import learned
 from ._line import flow_line
 from ._manifolds import basins, separatrices
 from ._marks import legend, mark
@@ -15,6 +16,7 @@ __all__ = [
     "diagram",
     "flow_line",
     "forecast",
+    "learned",
     "legend",
     "mark",
     "orbits",
