@@ -18,6 +18,7 @@ from cyclopts import Parameter
 
 from . import __version__
 from ._files import DamagedFile, write_bytes
+from ._theory_cli import app as theory
 
 DONE, INCOMPLETE, BAD_INPUT, DAMAGED, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -32,6 +33,7 @@ app = cyclopts.App(
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
+app.command(theory)
 _Flag = Annotated[bool, Parameter(negative="")]
 
 

@@ -121,7 +121,7 @@ def main(out: Path, size: str = "default") -> dict:
     return numbers
 
 
-GRID = np.linspace(-0.3, 1.3, 90)[None, :] + 1j * np.linspace(-0.8, 0.8, 90)[:, None]
+GRID = np.linspace(-0.9, 1.3, 90)[None, :] + 1j * np.linspace(-0.9, 0.9, 90)[:, None]
 
 
 def drawn(gains, variance, units):

@@ -58,7 +58,8 @@ def eigenvalue_mass(
     **Source:** derived for this package: the contour integral of the resolvent.
     """
     coefficients = _coefficients("eigenvalue_mass", source)
-    return _mass(coefficients, jnp.asarray(centre, float), jnp.asarray(radius, float))
+    mass = _mass(coefficients, jnp.asarray(centre, float), jnp.asarray(radius, float))
+    return jnp.clip(mass, 0, 1)
 
 
 def density(
