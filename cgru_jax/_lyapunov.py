@@ -10,7 +10,7 @@ from jaxtyping import Array, Complex, Float
 
 from ._errors import check_positive, real_array
 from ._linalg import CLOSED_FORM_SIZE, eigenvalues
-from ._program import hoist
+from ._program import hoist, hoist_numbers
 from ._results import RESULTS, choose
 from ._scalars import evaluate, worthwhile
 from ._systems import AbstractSystem, Flow, Map
@@ -104,11 +104,11 @@ def lyapunov_exponents(
             "return one increment for each component."
         )
     start = start.astype(jnp.result_type(start, given.dtype))
-    program, arrays = hoist(system.residual, start)
-    flow = isinstance(system, Flow)
-    return _exponents(
-        program, flow, count, arrays, start, step.astype(start.dtype), steps, transient
-    )
+    program, arrays = hoist_numbers(system.residual, start)
+    flow, step = isinstance(system, Flow), step.astype(start.dtype)
+    # As arrays they are traced, and another number of steps is the same program.
+    steps, transient = jnp.asarray(steps), jnp.asarray(transient)
+    return _exponents(program, flow, count, arrays, start, step, steps, transient)
 
 
 def _checked_step(owner, system, step):

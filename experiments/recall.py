@@ -286,7 +286,7 @@ def picture(path, before, after):
         ax.set(title=f"delay {delay}", xlabel="Lyapunov exponent before training, per step")
         ax.set(ylim=(0, 1.05))
     axes[0].set_ylabel("accuracy after training")
-    axes[0].legend(fontsize=8)
+    axes[0].legend(fontsize=8, loc="center right")
     io.save_figure(figure, path, data)
 
 

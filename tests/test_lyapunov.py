@@ -9,6 +9,7 @@ import pytest
 from scipy.integrate import solve_ivp
 
 import cgru_jax as cgru
+from cgru_jax import _lyapunov
 
 from . import problems
 
@@ -128,6 +129,18 @@ def test_networks_are_batched_and_fail_alone():
     assert jnp.isnan(failed.exponents).all()
     keep = np.array([0, 2])
     np.testing.assert_array_equal(spoilt.exponents[keep], together.exponents[keep])
+
+
+def test_fresh_systems_and_other_numbers_of_steps_compile_once(monkeypatch):
+    calls, trace = [], _lyapunov._advance
+    monkeypatch.setattr(
+        _lyapunov, "_advance", lambda *x: (calls.append(None), trace(*x))[1]
+    )
+    for steps in (10, 20, 30):
+        cgru.lyapunov_exponents(logistic(3.0 + steps / 40), [0.31], steps=steps)
+    first = len(calls)
+    cgru.lyapunov_exponents(logistic(3.9), [0.32], steps=40, transient=7)
+    assert len(calls) == first <= 4  # tracings of one compilation
 
 
 def test_at_an_equilibrium_the_exponent_is_the_growth_of_the_slowest_mode():
