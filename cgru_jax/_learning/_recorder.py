@@ -187,9 +187,8 @@ def _name(before, after):
         node = "sink" if sinks else "source"
         what = f"saddle-node: a saddle and a {node} {born}"
     elif total == 0 and sinks == -sources and abs(sinks) == 1:
-        what = "Hopf: a sink turns " + (
-            "into a source" if sources > 0 else "up from a source"
-        )
+        turn = ("sink", "source") if sources > 0 else ("source", "sink")
+        what = "Hopf: a {} turns into a {}".format(*turn)
     elif total == 0 and abs(saddles) == 1:
         what = "period doubling"
     elif total or sinks or sources or saddles:
