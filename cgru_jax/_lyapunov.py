@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Complex, Float
 
-from ._errors import check_positive, real_array
+from ._errors import check_positive, check_whole, real_array
 from ._linalg import CLOSED_FORM_SIZE, eigenvalues
 from ._program import hoist, hoist_numbers
 from ._results import RESULTS, choose
@@ -87,10 +87,7 @@ def lyapunov_exponents(
         )
     counts = (("steps", steps, 1), ("transient", transient, 0), ("count", count, 1))
     for name, value, least in counts:
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise ValueError(
-                f"{owner}: {name} must be an integer ≥ {least}, got {value!r}."
-            )
+        check_whole(owner, name, value, least)
     if count > start.size:
         raise ValueError(
             f"{owner}: count is {count}, but a state of shape {start.shape} has only "

@@ -27,7 +27,9 @@ def test_trajectories_without_noise_are_those_of_scipy():
     assert not (other.train == data.train).any()
 
 
-@pytest.mark.parametrize("noise", ["observation", "process", "input"])
+@pytest.mark.parametrize(
+    "noise", ["observation", pytest.param("process", marks=pytest.mark.slow), "input"]
+)
 def test_noise_has_the_variance_that_it_should(noise):
     target = FHN if noise == "input" else LINE
     data = cgru.generate(

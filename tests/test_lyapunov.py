@@ -166,8 +166,8 @@ def test_a_state_that_is_not_finite_spoils_no_other_spectrum():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"steps": 0}, "steps must be an integer ≥ 1"),
-        ({"transient": -1}, "transient must be an integer ≥ 0"),
+        ({"steps": 0}, "steps must be a whole number ≥ 1"),
+        ({"transient": -1}, "transient must be a whole number ≥ 0"),
         ({"count": 3}, "has only 2 exponents"),
         ({"step": 0.1}, "a Map has its own steps"),
         ({"start": jnp.zeros(3)}, "must have shape"),

@@ -135,12 +135,11 @@ def test_a_cell_is_trained_to_rest_where_it_should_and_to_forget_as_it_should():
 def test_a_change_along_a_training_is_where_the_multipliers_cross_the_circle():
     data = cgru.generate(cgru.TARGETS["fitzhugh-nagumo"], trajectories=60, seed=1)
     model = cgru.Forecaster.random(jr.key(1))
-    recipe = cgru.Recipe(epochs=350)
+    recipe = cgru.Recipe(epochs=300)
     record = cgru.record_bifurcations(model, data, recipe=recipe, every=25)
     hopf = [c for c in record.changes if c.what.startswith("Hopf")]
-    assert len(hopf) == 1
-    assert hopf[0].before[:3] == (1, 0, 0)
-    assert hopf[0].after[:3] == (0, 1, 0)
+    # It may go to and fro, but ends on the other side.
+    assert len(hopf) % 2 == 1
     models = {}
 
     def keep(progress):
@@ -148,20 +147,23 @@ def test_a_change_along_a_training_is_where_the_multipliers_cross_the_circle():
 
     fitted = cgru.fit(model, data, recipe=recipe, block=1, callback=keep)
     assert (fitted.losses == record.fit.losses).all()
-    largest = []
-    for step in (hopf[0].step, hopf[0].step + 1):
-        cell = models[step].cell.with_input(jnp.zeros(2))
-        # From the sink or source that NumPy's own Newton steps find.
-        h = np.zeros(2)
-        for _ in range(50):
-            h = h - np.linalg.solve(jax.jacfwd(cell)(h), cell(h))
-        values = 1 + np.linalg.eigvals(np.asarray(jax.jacfwd(cell)(h)))
-        largest.append(np.abs(values).max())
-    assert largest[0] < 1 < largest[1]
+
+    @jax.jit
+    def derivative(model):
+        cell, h = model.cell.with_input(jnp.zeros(2)), jnp.zeros(2)
+        for _ in range(30):
+            h = h - jnp.linalg.solve(jax.jacfwd(cell)(h), cell(h))
+        return jnp.eye(2) + jax.jacfwd(cell)(h)
+
+    def modulus(step):
+        return np.abs(np.linalg.eigvals(np.asarray(derivative(models[step])))).max()
+
+    for change in hopf:
+        stable = (change.before[:3] == (1, 0, 0), change.after[:3] == (1, 0, 0))
+        assert (modulus(change.step) < 1, modulus(change.step + 1) < 1) == stable
     # Counts at the looks say the same, everywhere else.
-    at_looks = [c.tolist() for c in record.counts]
-    assert all(
-        c == [1, 0, 0]
-        for c, s in zip(at_looks, record.steps, strict=True)
-        if s <= hopf[0].step
-    )
+    for counts, step in zip(record.counts.tolist(), record.steps, strict=True):
+        if step <= hopf[0].step:
+            assert counts == [1, 0, 0]
+        elif step > hopf[-1].step:
+            assert counts == [0, 1, 0]

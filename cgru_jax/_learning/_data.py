@@ -7,7 +7,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._errors import check_finite, check_positive, concrete, real_array
+from .._errors import check_finite, check_positive, check_whole, concrete, real_array
 from .._integrate import integrate
 from .._systems import Flow
 from .._targets import Target
@@ -114,10 +114,7 @@ def _check_options(target, noise, trajectories, steps):
             f"{target.name or 'this field'} has none; use 'observation' or 'process'."
         )
     for name, value, least in (("trajectories", trajectories, 2), ("steps", steps, 1)):
-        if not isinstance(value, int) or value < least:
-            raise ValueError(
-                f"generate: {name} must be a whole number ≥ {least}, got {value!r}."
-            )
+        check_whole("generate", name, value, least)
 
 
 def _to_train_on(trajectories):

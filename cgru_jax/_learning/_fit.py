@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from .._errors import check_finite, check_x64
+from .._errors import check_finite, check_whole, check_x64
 from .._results import RESULTS, choose
 from . import _engine
 from ._data import TimeSeries, as_time_series
@@ -181,8 +181,7 @@ def _result(shape, states, data, recipe, alone):
 
 
 def _check(models, data: TimeSeries, recipe, block):
-    if not isinstance(block, int) or block < 1:
-        raise ValueError(f"fit: block must be a whole number ≥ 1, got {block!r}.")
+    check_whole("fit", "block", block, 1)
     observed = models.C.shape[1]
     if data.train.shape[2] != observed:
         raise ValueError(

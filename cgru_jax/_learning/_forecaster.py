@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from .._cells import GRU, AbstractCell
-from .._errors import real_array
+from .._errors import check_whole, real_array
 from .._integrate import integrate
 from .._systems import AbstractSystem, Flow, Map
 
@@ -85,10 +85,7 @@ class Forecaster(eqx.Module):
         **Arguments:** `cell`: `GRU`, `ResetAfterGRU` or `LSTM`.
         """
         for name, value in (("units", units), ("observed", observed)):
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(
-                    f"Forecaster: {name} must be a whole number ≥ 1, got {value!r}."
-                )
+            check_whole("Forecaster", name, value, 1)
         shapes = {"U": (units, units), "W": (units, observed)}
         names = cell._fields()
         shapes = [shapes.get(name[0], (units,)) for name in names]
@@ -121,10 +118,7 @@ class Forecaster(eqx.Module):
         A `Flow` is integrated by diffrax with steps of its own choice. NaN where the state
         left every bound.
         """
-        if not isinstance(steps, int) or steps < 1:
-            raise ValueError(
-                f"Forecaster.forecast: steps must be a whole number ≥ 1, got {steps!r}."
-            )
+        check_whole("Forecaster.forecast", "steps", steps, 1)
         first = real_array("Forecaster.forecast", "first", first)
         if first.shape != self.c.shape:
             raise ValueError(

@@ -1,5 +1,7 @@
 """What a trained network does beyond the samples that it was trained on."""
 
+import functools
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -28,25 +30,9 @@ def run(model: Forecaster, first: Float[Array, "q N"], steps: int):
     return jax.lax.scan(sample, entered(model, first), None, length=steps)[1]
 
 
-@eqx.filter_jit
-def lyapunov_exponents(model: Forecaster, state: Float[Array, " n"], steps: int):
-    """Exponents per sample along the orbit of a state, the largest first; shape `(n,)`.
-
-    **Source:** QR of the products of Jacobians (Benettin et al. 1980).
-    """
-
-    def one(h):
-        return advance_once(model, h[:, None])[:, 0]
-
-    def sample(carry, _):
-        h, frame = carry
-        frame, growth = jnp.linalg.qr(jax.jacfwd(one)(h) @ frame)
-        size = jnp.abs(jnp.diag(growth))
-        # A multiplier of zero has no logarithm; the smallest number stands for it.
-        return (one(h), frame), jnp.log(jnp.maximum(size, jnp.finfo(h.dtype).tiny))
-
-    start = (state, jnp.eye(state.shape[0], dtype=state.dtype))
-    return jnp.mean(jax.lax.scan(sample, start, None, length=steps)[1], axis=0)
+def increment(model: Forecaster, h: Float[Array, " n"]):
+    """What one sample adds to a state, shape `(n,)`."""
+    return advance_once(model, h[:, None])[:, 0] - h
 
 
 @eqx.filter_jit
@@ -54,10 +40,8 @@ def multipliers_at(model: Forecaster, states: Float[Array, "n N"]):
     """Eigenvalues of the derivative of one sample at states; absolute values, sorted from
     the largest, shape `(N, n)`."""
 
-    def one(h):
-        return advance_once(model, h[:, None])[:, 0]
-
-    values = jnp.linalg.eigvals(jax.vmap(jax.jacfwd(one), in_axes=1)(states))
+    slopes = jax.vmap(jax.jacfwd(functools.partial(increment, model)), in_axes=1)(states)
+    values = jnp.linalg.eigvals(jnp.eye(states.shape[0]) + slopes)
     return -jnp.sort(-jnp.abs(values), axis=-1)
 
 

@@ -5,6 +5,8 @@ from collections.abc import Callable
 
 import optax
 
+from .._errors import check_whole
+
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
@@ -28,11 +30,7 @@ class Recipe:
 
     def __post_init__(self):
         for name, least in (("epochs", 0), ("shortest", 1), ("ramp", 0), ("polish", 0)):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < least:
-                raise ValueError(
-                    f"Recipe: {name} must be a whole number ≥ {least}, got {value!r}."
-                )
+            check_whole("Recipe", name, getattr(self, name), least)
         if not self.rate > 0:
             raise ValueError(f"Recipe: rate must be positive, got {self.rate!r}.")
         if not callable(self.optimiser):

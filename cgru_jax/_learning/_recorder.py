@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._equilibria import enumerate_equilibria, find_equilibria
-from .._errors import check_x64
+from .._errors import check_whole, check_x64
 from .._results import KINDS
 from .._sweep import sweep
 from . import _measure
@@ -89,8 +89,7 @@ def record_bifurcations(
     check_x64(verb, model.C.dtype)
     if model.C.ndim != 2 or model.cell.units > 2:
         raise ValueError(f"{verb}: give one model of one or two units.")
-    if not isinstance(every, int) or every < 1:
-        raise ValueError(f"{verb}: every must be a whole number ≥ 1, got {every!r}.")
+    check_whole(verb, "every", every, 1)
     data = as_time_series(verb, data)
     starts = data.heldout if data.clean is None else data.clean
     starts = starts[:STARTS, 0].T.astype(model.C.dtype)
@@ -187,9 +186,8 @@ def _name(before, after):
         node = "sink" if sinks else "source"
         what = f"saddle-node: a saddle and a {node} {born}"
     elif total == 0 and sinks == -sources and abs(sinks) == 1:
-        what = "Hopf: a sink turns " + (
-            "into a source" if sources > 0 else "up from a source"
-        )
+        turn = ("sink", "source") if sources > 0 else ("source", "sink")
+        what = "Hopf: a {} turns into a {}".format(*turn)
     elif total == 0 and abs(saddles) == 1:
         what = "period doubling"
     elif total or sinks or sources or saddles:

@@ -1,5 +1,7 @@
 """What dynamics a trained network has learned, beside that of its target."""
 
+import functools
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -8,8 +10,9 @@ import numpy as np
 from .._cycles import Cycle, find_cycle
 from .._equilibria import Equilibria, enumerate_equilibria, find_equilibria, grid
 from .._integrate import integrate
+from .._lyapunov import lyapunov_exponents
 from .._results import KINDS
-from .._systems import Flow
+from .._systems import Flow, Map
 from .._targets import Target
 from . import _measure
 from ._data import FINEST
@@ -122,7 +125,15 @@ def reverse_engineer(
     states, outputs = map(np.asarray, _measure.run(model, starts.T, _measure.LONG))
     cycle = _measure.cycle_of(outputs)
     last = jnp.asarray(states[-1, :, 0])
-    exponents = np.asarray(_measure.lyapunov_exponents(model, last, _measure.WINDOW)) / step
+    growth = lyapunov_exponents(
+        Map(functools.partial(_measure.increment, model)),
+        last,
+        steps=_measure.WINDOW,
+        transient=_measure.WINDOW,
+        count=last.size,
+    )
+    # A multiplier of zero has no logarithm; the smallest number stands for it.
+    exponents = np.maximum(growth.exponents, np.log(np.finfo(float).tiny)) / step
     flow_cycle = None
     if cycle["period"] is not None:
         if flow:

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .._errors import check_x64, concrete, real_array
+from .._errors import check_whole, check_x64, concrete, real_array
 from .._implicit import solve_root
 from .._results import RESULTS, choose
 from ._ensembles import GRUEnsemble
@@ -127,8 +127,7 @@ def dynamic_threshold(ensemble: GRUEnsemble, *, lags: int = 256) -> DynamicThres
 
 def _check(owner, ensemble, lags, zero):
     site_of(owner, ensemble, GRUEnsemble)
-    if isinstance(lags, bool) or not isinstance(lags, int) or lags < 8:
-        raise ValueError(f"{owner}: lags must be an integer ≥ 8, got {lags!r}.")
+    check_whole(owner, "lags", lags, 8)
     check_x64(owner, ensemble.g_h.dtype)
     for name in zero:
         number = getattr(ensemble, name)

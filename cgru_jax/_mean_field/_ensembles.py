@@ -28,67 +28,49 @@ class AbstractEnsemble(eqx.Module):
         """A network of this ensemble; see `cgru_jax.sample`."""
 
 
-class GRUEnsemble(AbstractEnsemble):
+class _GRUGains(AbstractEnsemble):
+    """What both kinds of GRU have."""
+
+    g_h: Float[Array, ""]
+    g_r: Float[Array, ""]
+    g_z: Float[Array, ""]
+    m_h: Float[Array, ""]
+    m_r: Float[Array, ""]
+    m_z: Float[Array, ""]
+    s_h: Float[Array, ""]
+    s_r: Float[Array, ""]
+    s_z: Float[Array, ""]
+
+    def __init__(self, *, g_h, g_r=0, g_z=0, m_h=0, m_r=0, m_z=0, s_h=0, s_r=0, s_z=0):
+        """Gains `g_k` and spreads `s_k`, not negative, and means `m_k`: scalars.
+
+        **Raises:** `ValueError` for what is no number, NaN, infinite or negative.
+        """
+        numbers = _scalars(
+            type(self).__name__, g_h=g_h, g_r=g_r, g_z=g_z, m_h=m_h, m_r=m_r, m_z=m_z,
+            s_h=s_h, s_r=s_r, s_z=s_z,
+        )  # fmt: skip
+        for name, number in numbers.items():
+            setattr(self, name, number)
+
+
+class GRUEnsemble(_GRUGains):
     """Random networks of `GRU`: the reset gate acts on the state.
 
     z is the update rate, as in every cell of this package: a positive `m_z` makes a fast
     network. Where z is the share that is kept, `m_z` has the other sign.
     """
 
-    g_h: Float[Array, ""]
-    g_r: Float[Array, ""]
-    g_z: Float[Array, ""]
-    m_h: Float[Array, ""]
-    m_r: Float[Array, ""]
-    m_z: Float[Array, ""]
-    s_h: Float[Array, ""]
-    s_r: Float[Array, ""]
-    s_z: Float[Array, ""]
-
-    def __init__(self, *, g_h, g_r=0, g_z=0, m_h=0, m_r=0, m_z=0, s_h=0, s_r=0, s_z=0):
-        """Gains `g_k` and spreads `s_k`, not negative, and means `m_k`: scalars.
-
-        **Raises:** `ValueError` for what is no number, NaN, infinite or negative.
-        """
-        numbers = _scalars(
-            "GRUEnsemble", g_h=g_h, g_r=g_r, g_z=g_z, m_h=m_h, m_r=m_r, m_z=m_z,
-            s_h=s_h, s_r=s_r, s_z=s_z,
-        )  # fmt: skip
-        for name, number in numbers.items():
-            setattr(self, name, number)
-
     def sample(self, size: int, key: PRNGKeyArray) -> GRU:
         return GRU(**_draw(self, "h r z", {}, size, key))
 
 
-class ResetAfterGRUEnsemble(AbstractEnsemble):
+class ResetAfterGRUEnsemble(_GRUGains):
     """Random networks of `ResetAfterGRU`: the reset gate acts on the recurrent sum.
 
     `m_h` and `s_h` are of the bias `c_h` inside the reset gate; the one outside is zero.
     z is the update rate: a positive `m_z` makes a fast network.
     """
-
-    g_h: Float[Array, ""]
-    g_r: Float[Array, ""]
-    g_z: Float[Array, ""]
-    m_h: Float[Array, ""]
-    m_r: Float[Array, ""]
-    m_z: Float[Array, ""]
-    s_h: Float[Array, ""]
-    s_r: Float[Array, ""]
-    s_z: Float[Array, ""]
-
-    def __init__(self, *, g_h, g_r=0, g_z=0, m_h=0, m_r=0, m_z=0, s_h=0, s_r=0, s_z=0):
-        """Gains `g_k` and spreads `s_k`, not negative, and means `m_k`: scalars.
-
-        **Raises:** `ValueError` for what is no number, NaN, infinite or negative.
-        """
-        numbers = _scalars(
-            "ResetAfterGRUEnsemble", g_h=g_h, g_r=g_r, g_z=g_z, m_h=m_h, m_r=m_r, m_z=m_z,
-            s_h=s_h, s_r=s_r, s_z=s_z,
-        )  # fmt: skip
-        for name, number in numbers.items():
-            setattr(self, name, number)
 
     def sample(self, size: int, key: PRNGKeyArray) -> ResetAfterGRU:
         return ResetAfterGRU(**_draw(self, "h r z", {"b_h": "c_h"}, size, key))

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from .._errors import check_positive, check_x64, real_array
+from .._errors import check_positive, check_whole, check_x64, real_array
 from .._results import RESULTS, choose
 from ._coefficients import (
     AbstractCoefficients,
@@ -85,10 +85,7 @@ def sample_paths(
     owner = "sample_paths"
     site = site_of(owner, ensemble)
     for name, value, least in (("steps", steps, 1), ("transient", transient, 0)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise ValueError(
-                f"{owner}: {name} must be an integer ≥ {least}, got {value!r}."
-            )
+        check_whole(owner, name, value, least)
     if isinstance(paths, bool) or not isinstance(paths, int):
         raise ValueError(f"{owner}: paths must be an integer, got {paths!r}.")
     if paths < 2 * (steps + transient):
