@@ -134,9 +134,11 @@ def test_a_moving_networks_eigenvalues_are_foretold_by_its_own_coefficients(name
     # 3 % may lie outside of the boundary at these sizes, and none far outside.
     assert np.mean(inside < 1) < 0.03
     assert np.mean(inside < 0.8) < 0.01
-    # The radius of one matrix: 6 %, of an LSTM 8 %.
+    # Radii of single networks of 800 units (500 of an LSTM) are known to scatter by 6 %
+    # (8 %); smaller ones by the root of the ratio more.
+    scatter = 0.08 * np.sqrt(500 / units) if name == "lstm" else 0.06 * np.sqrt(800 / units)
     edge = cgru.spectral_edge(coefficients).edge
-    assert abs(np.abs(found).max() / edge - 1) < (0.08 if name == "lstm" else 0.06)
+    assert abs(np.abs(found).max() / edge - 1) < scatter
     for centre, radius in [(1, 0.3), (0.6, 0.2), (0, 0.5)]:
         mass = cgru.eigenvalue_mass(coefficients, centre, radius)
         # One network: a fiftieth.
