@@ -64,6 +64,7 @@ def test_eigenvalues_gather_near_one():
     np.testing.assert_allclose(cgru.eigenvalue_mass(state, 3.0, 0.5), 0, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_the_derivative_of_the_edge_is_that_of_its_equation():
     # At a given variance and without update gate spread: ε = z₀ (√κ − 1) in closed form.
     def excess(m_z):
@@ -99,6 +100,7 @@ def test_the_silent_networks_eigenvalues_fill_a_disc():
     np.testing.assert_allclose(mass, 0.25, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_silent_lstm_has_as_many_zeros_as_units():
     ensemble = cgru.LSTMEnsemble(g_f=1, g_i=2, g_o=1, g_c=3, m_f=1, m_i=-0.5)
     disc = cgru.zero_state_disc(ensemble)
