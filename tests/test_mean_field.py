@@ -144,6 +144,7 @@ def test_folds_of_static_states_lie_where_they_should():
     assert np.isnan(found.gain[-2:]).all()
 
 
+@pytest.mark.slow
 def test_the_derivative_of_a_variance_is_the_implicit_one():
     def both(gains):
         found = cgru.solve_mean_field(cgru.GRUEnsemble(g_h=gains[0], g_r=gains[1]))

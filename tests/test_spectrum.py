@@ -64,6 +64,7 @@ def test_eigenvalues_gather_near_one():
     np.testing.assert_allclose(cgru.eigenvalue_mass(state, 3.0, 0.5), 0, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_the_derivative_of_the_edge_is_that_of_its_equation():
     # At a given variance and without update gate spread: ε = z₀ (√κ − 1) in closed form.
     def excess(m_z):
@@ -99,6 +100,7 @@ def test_the_silent_networks_eigenvalues_fill_a_disc():
     np.testing.assert_allclose(mass, 0.25, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_silent_lstm_has_as_many_zeros_as_units():
     ensemble = cgru.LSTMEnsemble(g_f=1, g_i=2, g_o=1, g_c=3, m_f=1, m_i=-0.5)
     disc = cgru.zero_state_disc(ensemble)
@@ -134,9 +136,11 @@ def test_a_moving_networks_eigenvalues_are_foretold_by_its_own_coefficients(name
     # 3 % may lie outside of the boundary at these sizes, and none far outside.
     assert np.mean(inside < 1) < 0.03
     assert np.mean(inside < 0.8) < 0.01
-    # The radius of one matrix: 6 %, of an LSTM 8 %.
+    # Radii of single networks of 800 units (500 of an LSTM) are known to scatter by 6 %
+    # (8 %); smaller ones by the root of the ratio more.
+    scatter = 0.08 * np.sqrt(500 / units) if name == "lstm" else 0.06 * np.sqrt(800 / units)
     edge = cgru.spectral_edge(coefficients).edge
-    assert abs(np.abs(found).max() / edge - 1) < (0.08 if name == "lstm" else 0.06)
+    assert abs(np.abs(found).max() / edge - 1) < scatter
     for centre, radius in [(1, 0.3), (0.6, 0.2), (0, 0.5)]:
         mass = cgru.eigenvalue_mass(coefficients, centre, radius)
         # One network: a fiftieth.

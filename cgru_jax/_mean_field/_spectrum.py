@@ -5,7 +5,7 @@ import functools
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Complex, Float
+from jaxtyping import Array, ArrayLike, Complex, Float, Inexact
 
 from .._results import RESULTS
 from ._coefficients import (
@@ -24,7 +24,7 @@ _SWEEPS, _CONVERGED = 1_000, 1e-7
 
 
 def support(
-    source: AbstractEnsemble | AbstractCoefficients, point: Complex[ArrayLike, ""]
+    source: AbstractEnsemble | AbstractCoefficients, point: Inexact[ArrayLike, ""]
 ) -> Float[Array, ""]:
     r"""How far inside the spectrum a point lies: eigenvalues are where it is at least one.
 
