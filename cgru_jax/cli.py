@@ -282,7 +282,7 @@ def train(
     """
     if out is not None:
         _make_writable(out)
-    _compile_lightly(True)
+    _spend_little(True)
     _use_x64()
     from . import _train, io
 
