@@ -190,12 +190,13 @@ def table(rows):
 
 
 def clouds(path, rows):
-    figure = Figure(figsize=(3.8 * len(rows), 3.8), layout="constrained")
+    figure = Figure(figsize=(3.8 * len(rows), 4.4), layout="constrained")
     data = {}
     axes = np.atleast_1d(figure.subplots(1, len(rows), sharey=True))
     turn = np.linspace(0, 2 * np.pi, 200)
     for ax, ((g_z, m_z), row) in zip(axes, rows.items(), strict=True):
-        for values, (shape, colour) in zip(row["eigenvalues"][0], MARKS, strict=False):
+        moments = zip(row["eigenvalues"][0], MARKS, strict=False)
+        for i, (values, (shape, colour)) in enumerate(moments):
             ax.plot(
                 values.real,
                 values.imag,
@@ -203,6 +204,7 @@ def clouds(path, rows):
                 color=colour,
                 markersize=2.5,
                 fillstyle="none",
+                label=f"moment {i + 1} of the orbit",
             )
         ax.plot(1 + NEAR * np.cos(turn), NEAR * np.sin(turn), "--", color="black")
         ax.plot(np.cos(turn), np.sin(turn), color="#999999", linewidth=0.8)
@@ -210,6 +212,7 @@ def clouds(path, rows):
         values = row["eigenvalues"][0]
         data[f"g_z = {g_z:g}, m_z = {m_z:g}"] = {"re": values.real, "im": values.imag}
     axes[0].set_ylabel("Im λ")
+    axes[0].legend(fontsize=8, loc="lower left")
     io.save_figure(figure, path, data)
 
 

@@ -31,15 +31,19 @@ def training(record: Record, top: Axes, bottom: Axes) -> dict:
         bottom.plot(record.steps, shown, shape, color=colour, markersize=3, label=label)
     bottom.set(xlabel="step", ylabel="equilibria", xlim=(0, len(losses)))
     bottom.yaxis.get_major_locator().set_params(integer=True)
+    end = max(record.steps[-1], 1)
     for k, change in enumerate(record.changes):
+        # To the side of the line on which there is more room.
+        late = change.step > end / 2
         for ax in (top, bottom):
             ax.axvline(change.step, color="#CC79A7", linestyle="--", linewidth=1)
         top.annotate(
             change.what.replace("; ", "\n"),
             (change.step, 0.95 - 0.2 * (k % 4)),
             xycoords=("data", "axes fraction"),
-            xytext=(5, 0),
+            xytext=(-5 if late else 5, 0),
             textcoords="offset points",
+            ha="right" if late else "left",
             va="top",
             fontsize=8,
         )
