@@ -143,6 +143,8 @@ def draw(out, gains, curves, counts):
         left.plot(gains, line, style, markersize=4, label=f"g_r = {g_r}")
     left.axhline(0, color="grey", linewidth=0.8)
     left.set(xlabel="gain g_h", ylabel="complexity Σ* per unit", xscale="log")
+    left.set_xticks([2, 3, 5, 10], ["2", "3", "5", "10"])
+    left.set_xticks([], minor=True)
     left.legend()
     data = {"gains": gains, "rates": {str(r): c for r, c in curves.items()}}
     if counts:
