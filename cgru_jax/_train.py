@@ -98,6 +98,11 @@ def train(
         if out is None:
             raise ValueError("--resume needs --out, the folder that holds the checkpoint.")
         since = io.read_checkpoint(out / "checkpoint.npz")
+    elif out is not None and (out / "checkpoint.npz").exists():
+        raise ValueError(
+            f"{out} holds the checkpoint of a training. Go on from it with --resume, or "
+            "give another --out."
+        )
     fitted = fit(
         job.models,
         job.data,

@@ -76,7 +76,8 @@ def main(argv: list[str] | None = None) -> int:
         where = f"{error.filename}: " if error.filename else ""
         what = f"{where}{error.strerror or error}"
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            cure = "what is done stays: make room and run the same command again"
+            cure = "what is done stays: make room and run the same command again, with "
+            cure += "--resume where it has that option"
             return _fail(f"{what}; {cure}", INCOMPLETE, debug)
         return _fail(what, BAD_INPUT, debug)
     except (cyclopts.CycloptsError, ValueError) as error:

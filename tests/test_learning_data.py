@@ -71,6 +71,11 @@ BAD = {
     "flat": (np.zeros((4, 5)), {}, "shape"),
     "uneven": (np.zeros((4, 3, 2)), {"times": [0.0, 1.0, 2.5]}, "not equally spaced"),
     "backwards": (np.zeros((4, 3, 2)), {"times": [0.0, -1.0, -2.0]}, "not equally"),
+    "uneven for a clock": (
+        np.zeros((4, 3, 2)),
+        {"times": [1.7e9, 1.7e9 + 1, 1.7e9 + 5]},
+        "not equally spaced",
+    ),
     "few times": (np.zeros((4, 3, 2)), {"times": [0.0, 1.0]}, "3 samples"),
     "step": (np.zeros((4, 3, 2)), {"step": -1.0}, "step must be"),
 }

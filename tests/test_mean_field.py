@@ -128,17 +128,19 @@ RESET_GAINS = [2.9, 3.5, 5, 8, 20, 50]
 
 @pytest.mark.slow
 def test_folds_of_static_states_lie_where_they_should():
-    rows = [(m, g) for m in FOLDS for g in RESET_GAINS] + [(0, 2.7), (1, 30)]
+    rows = [(m, g) for m in FOLDS for g in RESET_GAINS] + [(0, 2.83), (0, 2.7), (1, 30)]
     fold = eqx.filter_vmap(
         lambda row: cgru.fold_gain(cgru.GRUEnsemble(g_h=9, m_r=row[0], g_r=row[1]))
     )
     found = fold(jnp.array(rows, float))
     expected = np.concatenate(list(FOLDS.values()))
-    np.testing.assert_allclose(found.gain[:-2], expected, atol=6e-7)  # printed digits
+    np.testing.assert_allclose(found.gain[:-3], expected, atol=6e-7)  # printed digits
+    # Just beyond 2√2, by thirty digits: 2 − 1.196e-7.
+    np.testing.assert_allclose(2 - found.gain[18], 1.196e-7, rtol=1e-3)
     # At m_r = 0, g_r = 20 also printed: q and κ.
     np.testing.assert_allclose(found.variance[4], 0.04429, atol=6e-6)
     np.testing.assert_allclose(found.stability[4], 1.659, atol=6e-4)
-    assert (found.result == RESULTS.successful).tolist() == [True] * 18 + [False] * 2
+    assert (found.result == RESULTS.successful).tolist() == [True] * 19 + [False] * 2
     # A continuous transition has none.
     assert member(found.result, -1) == RESULTS.no_fold
     assert np.isnan(found.gain[-2:]).all()

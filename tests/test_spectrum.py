@@ -165,3 +165,14 @@ class Nothing(cgru.AbstractCell):
 
     def __call__(self, h):
         return h
+
+
+def test_what_has_no_static_state_has_no_spectrum():
+    # A negative gain, NaN, and a gain at which the state is not told from zero.
+    def look(g_h):
+        ensemble = cgru.GRUEnsemble(g_h=g_h, g_z=3.0)
+        return cgru.eigenvalue_mass(ensemble, 1.0, 0.3), cgru.support(ensemble, 0.9)
+
+    mass, support = jax.vmap(look)(jnp.array([3.0, -3.0, jnp.nan, 2.0000000002]))
+    np.testing.assert_array_equal(np.isfinite(mass), [True, False, False, False])
+    np.testing.assert_array_equal(np.isfinite(support), [True, False, False, False])

@@ -1,16 +1,18 @@
 """Files of a training: whole, without pickle, proved undamaged; and what is refused."""
 
+import functools
 import json
 
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
+import optax
 import pytest
 
 import cgru_jax as cgru
 from cgru_jax import cli, io
 from cgru_jax._files import DamagedFile
-from cgru_jax._learning import Checkpoint
+from cgru_jax._learning import Checkpoint, _fit
 
 HEAD = "trajectory,time,x,y\n"
 
@@ -138,3 +140,18 @@ def test_train_prints_one_document_and_goes_on_where_it_was_stopped(tmp_path, ca
     assert json.loads(capsys.readouterr().out) == document
     cell = io.read_model(tmp_path / "a" / "models" / "seed_1.json")
     assert cell.size == 2
+
+
+def test_a_training_has_one_name_in_every_process():
+    # The address of a function is another one in each.
+    recipe = cgru.Recipe(optimiser=functools.partial(optax.sgd, momentum=0.9))
+    assert "0x" not in repr([_fit._stable(f) for f in (recipe.optimiser, optax.adam)])
+    assert _fit._stable(optax.adam) != _fit._stable(optax.sgd)
+    assert _fit._stable(recipe.optimiser) != _fit._stable(optax.sgd)
+
+
+def test_a_folder_with_a_checkpoint_is_not_overwritten(tmp_path, capsys):
+    (tmp_path / "checkpoint.npz").write_bytes(b"hours of work")
+    assert cli.main(["train", "line", "--seeds", "1", "--out", str(tmp_path)]) == 2
+    assert "--resume" in capsys.readouterr().err
+    assert (tmp_path / "checkpoint.npz").read_bytes() == b"hours of work"

@@ -205,16 +205,17 @@ def equal_step(owner: str, times, samples: int) -> float:
             "samples."
         )
     steps = np.diff(times)
-    # Times that were printed with six digits are equally spaced too.
-    uneven = np.abs(steps - steps[0]) > 1e-5 * np.max(np.abs(times) + np.abs(steps[0]))
-    if not steps[0] > 0 or uneven.any():
+    mean = (times[-1] - times[0]) / len(steps)
+    # Times that were printed with a few digits are equally spaced too.
+    uneven = ~(np.abs(steps - mean) <= 0.02 * abs(mean))
+    if not mean > 0 or uneven.any():
         place = int(np.argmax(uneven)) if uneven.any() else 0
         raise ValueError(
             f"{owner}: the times are not equally spaced: from {times[place]:g} to "
-            f"{times[place + 1]:g} it is {steps[place]:g}, at first {steps[0]:g}. Resample "
+            f"{times[place + 1]:g} it is {steps[place]:g}, {mean:g} on the mean. Resample "
             "the data."
         )
-    return float(steps[0])
+    return float(mean)
 
 
 def as_time_series(owner: str, data) -> TimeSeries:

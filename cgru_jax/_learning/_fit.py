@@ -1,5 +1,7 @@
 """Train forecasters on time series: in blocks, to be stopped and resumed anywhere."""
 
+import dataclasses
+import functools
 import hashlib
 from typing import Any, NamedTuple
 
@@ -204,9 +206,19 @@ def _check(models, data: TimeSeries, recipe, block):
 
 def _key(models, data, recipe) -> str:
     """Which training this is, as a digest."""
-    digest = hashlib.sha256(repr((recipe, jax.tree.structure(models))).encode())
+    what = [(f.name, _stable(getattr(recipe, f.name))) for f in dataclasses.fields(recipe)]
+    digest = hashlib.sha256(repr((what, jax.tree.structure(models))).encode())
     for leaf in jax.tree.leaves((models, data.train)):
         array = np.asarray(leaf)
         digest.update(repr((array.shape, str(array.dtype))).encode())
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
+
+
+def _stable(value):
+    """What names a value in every process, as the address of a function does not."""
+    if isinstance(value, functools.partial):
+        return _stable(value.func), *map(repr, (value.args, sorted(value.keywords.items())))
+    if callable(value):
+        return f"{value.__module__}.{value.__qualname__}"
+    return repr(value)

@@ -198,9 +198,10 @@ def _(ensemble: LSTMEnsemble, variance, count: int = 4096):
 
 def _input(mean, gain, spread, q, u):
     variance = gate_variance(gain, spread, q)
-    there = variance > 0
+    none = variance == 0
     # The root of a variance that is zero has no derivative; the input then has no spread.
-    return mean + jnp.where(there, jnp.sqrt(jnp.where(there, variance, 1)), 0) * u
+    # One that is not known makes everything NaN.
+    return mean + jnp.where(none, 0, jnp.sqrt(jnp.where(none, 1, variance))) * u
 
 
 def _even_normals(dimension, count):

@@ -20,7 +20,7 @@ from ._averages import line
 from ._ensembles import AbstractEnsemble, GRUEnsemble
 from ._solve import check_ensemble, refuse
 from ._static import COARSE, variance_map
-from ._thresholds import critical_gain, with_gain
+from ._thresholds import critical_gain, onset_curvature, with_gain
 
 _INPUTS, _GATES = 61, 41  # nodes; with twice as many seven digits stay
 _CONVERGED, _COARSE = 1e-9, 1e-3
@@ -61,7 +61,8 @@ def complexity(ensemble: AbstractEnsemble) -> Complexity:
     that of the typical network may be lower.
 
     **Fails:** NaN and `result.biased`, `nonfinite` or `negative` for such ensembles;
-    `no_root` where the stationary law does not exist (below the onset).
+    `no_root` where no stationary law was found below the critical gain, `not_converged`
+    beyond it, where there is one.
 
     **Raises:** `ValueError` for another ensemble, and in single precision.
 
@@ -223,7 +224,15 @@ def _complexity(ensemble):
     program, arrays = hoist(lambda y: _rest(y, ensemble), y)
     y = attach(program, arrays, jnp.where(found, y, 0.0), found)
     _, rate, q = _site(y, ensemble)
-    result = choose(RESULTS, RESULTS.successful, *cases, (~found, RESULTS.no_root))
+    # Beyond the critical gain there is a law: it was not found.
+    beyond = ensemble.g_h > critical_gain(ensemble)
+    result = choose(
+        RESULTS,
+        RESULTS.successful,
+        *cases,
+        (~found & beyond, RESULTS.not_converged),
+        (~found, RESULTS.no_root),
+    )
     shown = lambda value: jnp.where(found, value, jnp.nan)
     return Complexity(shown(rate), shown(q), result)
 
@@ -267,6 +276,7 @@ def _threshold(ensemble):
         RESULTS,
         RESULTS.successful,
         *cases,
+        (~jumps & (onset_curvature(ensemble) > 0), RESULTS.not_converged),
         (~jumps, RESULTS.no_fold),
         (~found, RESULTS.not_converged),
     )

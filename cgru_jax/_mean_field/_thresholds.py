@@ -132,7 +132,7 @@ def _fold(ensemble):
             return jnp.where(up, middle, low), jnp.where(up, high, middle)
 
         # F grows with the gain, and gates change by no more than a factor e^12.
-        return sum(jax.lax.fori_loop(0, 26, step, (start - 12, start + 12))) / 2
+        return sum(jax.lax.fori_loop(0, 48, step, (start - 12, start + 12))) / 2
 
     t = jnp.linspace(jnp.log(1e-8), jnp.log(0.98), _POINTS)
     gains = jax.lax.map(gain_for, t)
