@@ -167,3 +167,23 @@ def test_a_change_along_a_training_is_where_the_multipliers_cross_the_circle():
             assert counts == [1, 0, 0]
         elif step > hopf[-1].step:
             assert counts == [0, 1, 0]
+
+
+def test_what_fades_is_no_cycle_and_of_two_cycles_one_is_told():
+    t = np.arange(3_000.0)
+
+    def wave(period, rate=0.0):
+        fading = np.exp(-rate * t)
+        angle = 2 * np.pi * t / period
+        return np.stack([fading * np.cos(angle), fading * np.sin(angle)], axis=1)
+
+    fading = np.stack([wave(7.72, 5e-4), wave(7.72, 9e-4)], axis=2)
+    assert _measure.cycle_of(fading) == {"period": None, "fraction": 0.0}
+    both = _measure.cycle_of(np.stack([wave(40.3), wave(60.7)], axis=2))
+    assert abs(both["period"] - 40.3) < 0.01
+    assert both["fraction"] == 0.5
+    # Angles alone do not make a ring.
+    angles = 2 * np.pi * np.arange(8) / 8
+    small = 0.01 * np.stack([np.cos(angles), np.sin(angles)])[None]
+    assert _measure.angle_errors(small, angles)[0] < 1e-12
+    assert abs(_measure.radius_errors(small)[0] - 0.99) < 1e-12

@@ -13,6 +13,7 @@ from ._unroll import advance_once, entered, readout
 
 LONG, WINDOW = 3_000, 1_000  # samples: until transients are over, and of the attractor
 STILL = 1e-2  # an orbit that moves less, as a part of what it went through, is at rest
+LASTS = 0.9  # of its range early in the window is left late in it, on a cycle
 LAPS = 4  # crossings that make a cycle
 AGREE = 0.02  # starts of one cycle have its period, as far as this
 WRONG = 0.4  # an error of this many standard deviations ends the valid time
@@ -80,11 +81,17 @@ def cycle_of(outputs: np.ndarray) -> dict:
     """
     window = outputs[-WINDOW:]
     whole = np.ptp(outputs.reshape(-1, outputs.shape[1], outputs.shape[2]), axis=0)
-    alive = (np.ptp(window[-WINDOW // 3 :], axis=0) > STILL * whole.max()).any(axis=0)
+    early, late = (
+        np.ptp(x, axis=0) for x in (window[: WINDOW // 3], window[-WINDOW // 3 :])
+    )
+    alive = (late > STILL * whole.max()).any(axis=0)
+    # What fades within the window is on its way to rest, however slow.
+    alive &= (late >= LASTS * early).all(axis=0)
     each = np.where(alive, periods(window), np.nan)
     if np.isnan(each).all():
         return {"period": None, "fraction": 0.0}
-    period = float(np.nanmedian(each))
+    # Where there are several cycles, that of a start in the middle.
+    period = float(np.nanquantile(each, 0.5, method="lower"))
     same = np.abs(each / period - 1) < AGREE
     orbit = window[:, :, np.flatnonzero(same)[0]]
     return {
@@ -148,6 +155,13 @@ def usable_length(forecast: np.ndarray, places: np.ndarray) -> list[float]:
             best = max(best, run_)
         found.append(float(max(best - 1, 0) * (places[1] - places[0])))
     return found
+
+
+def radius_errors(forecast: np.ndarray) -> list[float]:
+    """Root mean square of how far forecasts have left the unit circle; of shape
+    `(k, 2, N)` at k times."""
+    radii = np.hypot(forecast[:, 0], forecast[:, 1])
+    return np.sqrt(np.mean((radii - 1) ** 2, axis=1)).tolist()
 
 
 def angle_errors(forecast: np.ndarray, angles: np.ndarray) -> list[float]:

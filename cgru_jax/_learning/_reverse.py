@@ -22,6 +22,7 @@ STARTS = 64  # from which long orbits begin
 PROVABLE = 2  # units; a third costs minutes where two cost milliseconds
 DENSE = 61  # starts per axis where an equilibrium was missed
 AHEAD = 400  # samples over which the valid time is measured
+SHAPE = 0.5  # standard deviations: a cycle that lies farther off is another one
 PLACES = 81  # on the line; 64 on the ring
 HORIZONS = (29, 100, 300, 1_000)  # samples: one, three, ten and thirty of the trained
 
@@ -251,8 +252,10 @@ def _compare_ring(model):
     angles = 2 * np.pi * np.arange(64) / 64
     first = jnp.asarray(np.stack([np.cos(angles), np.sin(angles)]), model.C.dtype)
     _, outputs = _measure.run(model, first, HORIZONS[-1])
-    errors = _measure.angle_errors(_at(outputs), angles)
-    return {"angle_error": dict(zip(map(str, HORIZONS), errors, strict=True))}
+    forecast = _at(outputs)
+    lost = _measure.angle_errors(forecast, angles), _measure.radius_errors(forecast)
+    turned, left = (dict(zip(map(str, HORIZONS), each, strict=True)) for each in lost)
+    return {"angle_error": turned, "radius_error": left}
 
 
 def _verdict(found, target):
@@ -274,9 +277,14 @@ def _verdict(found, target):
     kind = target.attractor if target else None
     if kind == "cycle":
         right = cycle["fraction"] == 1.0 and found.measures["period_error"] ** 2 < 0.05**2
-        right = right and sinks == 0
+        right = right and sinks == 0 and found.measures["hausdorff"] < SHAPE
         error = found.measures.get("period_error")
-        how = f" The period is off by {error:+.2%}." if error is not None else ""
+        how = (
+            f" The period is off by {error:+.2%}, the cycle by at most "
+            f"{found.measures['hausdorff']:.2g} standard deviations."
+            if error is not None
+            else ""
+        )
         return ("Learned: " if right else "Not learned: ") + what + how
     if kind == "line":
         lengths = found.measures["usable_length"]
@@ -289,11 +297,13 @@ def _verdict(found, target):
         )
     if kind == "ring":
         errors = found.measures["angle_error"]
-        right = errors["1000"] < 0.2
+        radii = found.measures["radius_error"]
+        right = errors["1000"] < 0.2 and radii["1000"] < 0.2
         return (
             ("Learned: " if right else "A pseudo-ring: ")
             + what
             + f" The angle is lost by {errors['29']:.2g} rad after 29 samples and "
-            f"{errors['1000']:.2g} after 1,000."
+            f"{errors['1000']:.2g} after 1,000, and the radius is then off by "
+            f"{radii['1000']:.2g}."
         )
     return what
