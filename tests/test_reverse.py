@@ -9,7 +9,7 @@ import pytest
 
 import cgru_jax as cgru
 from cgru_jax import KINDS, RESULTS
-from cgru_jax._learning import _measure
+from cgru_jax._learning import _measure, _recorder
 
 
 def test_a_period_between_samples_is_found():
@@ -187,3 +187,9 @@ def test_what_fades_is_no_cycle_and_of_two_cycles_one_is_told():
     small = 0.01 * np.stack([np.cos(angles), np.sin(angles)])[None]
     assert _measure.angle_errors(small, angles)[0] < 1e-12
     assert abs(_measure.radius_errors(small)[0] - 0.99) < 1e-12
+
+
+def test_an_undecided_look_hides_no_change():
+    sink, source, open_ = [1, 0, 0, np.nan], [0, 1, 0, 9.0], [-1, -1, -1, np.nan]
+    looks = np.array([sink, sink, open_, source, open_, source, open_, sink])
+    assert list(_recorder._differences(looks)) == [(1, 3), (5, 7)]

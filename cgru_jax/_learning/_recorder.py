@@ -26,7 +26,8 @@ class Change(NamedTuple):
     """Between the parameters before `step` and after it the dynamics changed.
 
     - `what`: in words. `before`, `after`: sinks, sources, saddles, and whether it
-      oscillates. `loss`: the training loss there.
+      oscillates. `loss`: the training loss there. Where the proof stayed undecided for
+      some steps, as at a fold, `step` is the last one before them.
     """
 
     step: int
@@ -101,20 +102,15 @@ def record_bifurcations(
 
     losses = np.asarray(fitted.losses)
     changes = []
-    for i in range(len(steps) - 1):
-        if _same(seen[i], seen[i + 1]):
-            continue
-        between = _between(model, data, recipe, looks, i, steps[i + 1])
+    for i, following in _differences(seen):
+        between = _between(model, data, recipe, looks, i, steps[following])
         one_by_one = _look(_stack([models[i], *between]), starts, every, prove)
-        for k in range(len(one_by_one) - 1):
-            before, after = one_by_one[k], one_by_one[k + 1]
-            if not _same(before, after):
-                step = int(steps[i]) + k
-                shown = [
-                    (*map(int, s[:3]), bool(np.isfinite(s[3]))) for s in (before, after)
-                ]
-                what = _name(*shown)
-                changes.append(Change(step, what, *shown, float(losses[step])))
+        for k, after in _differences(one_by_one):
+            step = int(steps[i]) + k
+            pair = one_by_one[k], one_by_one[after]
+            shown = [(*map(int, s[:3]), bool(np.isfinite(s[3]))) for s in pair]
+            what = _name(*shown)
+            changes.append(Change(step, what, *shown, float(losses[step])))
     return Record(fitted, steps, seen[:, :3].astype(int), seen[:, 3], tuple(changes))
 
 
@@ -168,11 +164,18 @@ def _look(models, starts, chunk, prove):
     return np.column_stack([counts, periods])
 
 
-def _same(a, b):
-    """Whether two looks agree; where one is undecided they are not said to differ."""
-    if min(a[0], b[0]) < 0:
-        return True
-    return (a[:3] == b[:3]).all() and np.isfinite(a[3]) == np.isfinite(b[3])
+def _differences(seen):
+    """Pairs of looks that differ, of which those between them are undecided, if any."""
+    last = None
+    for k, look in enumerate(seen):
+        if look[0] < 0:
+            continue
+        if last is not None:
+            before = seen[last]
+            oscillates = np.isfinite(before[3]), np.isfinite(look[3])
+            if (before[:3] != look[:3]).any() or oscillates[0] != oscillates[1]:
+                yield last, k
+        last = k
 
 
 def _name(before, after):
