@@ -35,18 +35,16 @@ def equations(program, arrays, view: Float[Array, " n"], unknown: Float[Array, "
     """One less than there are unknowns. `view`: the direction in which the orbit is seen;
     its first harmonic over the mesh fixes the phase, whatever its shape."""
     n = view.shape[0]
-    lack = lacking(program, arrays, n, unknown)
-    return jnp.concatenate([lack.ravel(), closing(view, unknown)])
+    lack = _lacking(program, arrays, n, unknown)
+    return jnp.concatenate([lack.ravel(), _closing(view, unknown)])
 
 
-def lacking(program, arrays, n, unknown):
-    """What each interval lacks to be a piece of an orbit, shape `(N, n)`."""
+def _lacking(program, arrays, n, unknown):
     points, steps, parameter = split(unknown, n)
     return defects(field_at(program, arrays, parameter), points, steps)
 
 
-def closing(view, unknown):
-    """What the length and the phase lack."""
+def _closing(view, unknown):
     points, length = unknown[:-3].reshape(-1, view.shape[0]), jnp.exp(unknown[-3])
     turn = jnp.sin(2 * jnp.pi * jnp.arange(len(points)) / len(points))
     return jnp.stack(
@@ -55,41 +53,29 @@ def closing(view, unknown):
 
 
 def slopes(program, arrays, view: Float[Array, " n"], unknown: Float[Array, " u"]):
-    """The matrix of derivatives of `equations`, shape `(u − 1, u)`."""
-    n = view.shape[0]
-    parts = neighbours(lambda u: lacking(program, arrays, n, u), unknown, n, 3)
-    ends = jax.jacfwd(lambda u: closing(view, u))(unknown)
-    return jnp.concatenate([chain_matrix(*parts), ends])
+    """The matrix of derivatives of `equations`, shape `(u − 1, u)`.
 
-
-def neighbours(local, unknown: Float[Array, " u"], n: int, shared: int):
-    """Derivatives of `local`, shape `(N, m)`, of which row i holds points i and i + 1 and
-    the last `shared` unknowns: in the two, shape `(N, m, n)` each, and in the others.
-
-    A direction may move every other point (their number is even): 2n + `shared` of them
-    give the whole.
+    An interval holds its two ends and what is common to all, so a direction may move every
+    other point (their number is even): 2n + 3 directions instead of u.
     """
-    count = (unknown.shape[0] - shared) // n
+    n = view.shape[0]
+    count = (unknown.shape[0] - 3) // n
     nodes = jnp.arange(count)
     parity = jnp.arange(2)[:, None] == nodes % 2
     moved = jnp.einsum("pk,jl->pjkl", parity, jnp.eye(n)).reshape(2 * n, count * n)
-    seeds = jnp.eye(2 * n + shared, unknown.shape[0], k=count * n - 2 * n)
+    seeds = jnp.eye(2 * n + 3, unknown.shape[0], k=count * n - 2 * n)
     seeds = seeds.at[: 2 * n, : count * n].set(moved)
-    images = jax.vmap(lambda seed: jax.jvp(local, (unknown,), (seed,))[1])(seeds)
+    lack = lambda u: _lacking(program, arrays, n, u)
+    images = jax.vmap(lambda seed: jax.jvp(lack, (unknown,), (seed,))[1])(seeds)
     # Of each interval: the derivatives in its even and in its odd end, by component.
-    ends = images[: 2 * n].reshape(2, n, count, -1).transpose(2, 0, 3, 1)
-    here, there = ends[nodes, nodes % 2], ends[nodes, (nodes + 1) % 2]
-    return here, there, jnp.moveaxis(images[2 * n :], 0, -1)
-
-
-def chain_matrix(here, there, common):
-    """The matrix with these blocks, those of `neighbours`."""
-    count, n = here.shape[:2]
-    nodes = jnp.arange(count)
-    matrix = jnp.zeros((count, n, count, n)).at[nodes, :, nodes].set(here)
-    matrix = matrix.at[nodes, :, (nodes + 1) % count].set(there)
-    rows = count * n
-    return jnp.concatenate([matrix.reshape(rows, rows), common.reshape(rows, -1)], axis=1)
+    ends = images[: 2 * n].reshape(2, n, count, n).transpose(2, 0, 3, 1)
+    matrix = jnp.zeros((count, n, count, n))
+    for shift in (0, 1):
+        other = (nodes + shift) % count
+        matrix = matrix.at[nodes, :, other].set(ends[nodes, other % 2])
+    common = images[2 * n :].reshape(3, count * n).T
+    rows = jnp.concatenate([matrix.reshape(count * n, count * n), common], axis=1)
+    return jnp.concatenate([rows, jax.jacfwd(lambda u: _closing(view, u))(unknown)])
 
 
 def _sides(points):
