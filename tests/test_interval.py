@@ -301,7 +301,7 @@ def test_the_backend_keeps_the_assumed_errors(name):
             )
             for y, t in zip(found, truth, strict=True)
         ]
-    # Half of what is assumed: a sample of two thousand does not find the worst argument.
+    # A third is in reserve: a sample of two thousand does not find the worst argument.
     assert max(off) <= ERRORS[name] / 1.5
 
 

@@ -69,11 +69,12 @@ def find_slow_points(
 
     A point counts as slow, and not as an equilibrium, if its speed is larger than what
     rounding can make of zero: 64 times the precision of the dtype times the fastest of the
-    starts. In double precision and up to three dimensions this is then proved: `clearance`
-    is the half-width of a box around it on which interval arithmetic encloses the component
-    of F along F(point) away from zero. It is millions of times wider than the rounding of
-    the point, so what was found is no bad approximation to an equilibrium. Not proved,
-    `clearance` is 0: of a field with an operation that has no interval rule, for example.
+    starts. That is a threshold; the proof is `clearance`, where it is not 0: the half-width
+    of a box around the point on which interval arithmetic encloses the component of F along
+    F(point) away from zero. It is sought in double precision, up to three dimensions, and
+    for fields whose operations all have an interval rule, and it is millions of times wider
+    than the rounding of the point, so what was found is no bad approximation to an
+    equilibrium.
 
     The Jacobian at a slow point has a zero eigenvalue, so no eigenvalue measures the delay.
     Along its right null vector v the flow is, to second order, ξ' = (|F| + ½ (w·D²F[v, v])

@@ -7,23 +7,24 @@ import numpy as np
 
 from .. import _scalars
 from . import _base as iv
+from . import _functions as functions
 from . import _nodes as nodes
 from ._nodes import Node
 
 CALLS = _scalars.CALLS | {"custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr"}
 UNARY = {
     "neg": nodes.negate,
-    "tanh": nodes.tanh,
-    "logistic": nodes.logistic,
-    "exp": nodes.exp,
-    "expm1": nodes.expm1,
-    "log": nodes.log,
-    "log1p": nodes.log1p,
-    "sqrt": nodes.sqrt,
-    "rsqrt": lambda a: nodes.reciprocal(nodes.sqrt(a)),
-    "sin": nodes.sin,
-    "cos": nodes.cos,
-    "abs": nodes.absolute,
+    "tanh": functions.tanh,
+    "logistic": functions.logistic,
+    "exp": functions.exp,
+    "expm1": functions.expm1,
+    "log": functions.log,
+    "log1p": functions.log1p,
+    "sqrt": functions.sqrt,
+    "rsqrt": lambda a: nodes.reciprocal(functions.sqrt(a)),
+    "sin": functions.sin,
+    "cos": functions.cos,
+    "abs": functions.absolute,
     "square": nodes.square,
     "stop_gradient": lambda a: a,
     "copy": lambda a: a,
@@ -199,9 +200,9 @@ def _pow(a, b):
         if b.centre == int(b.centre) and abs(b.centre) <= 64:
             return nodes.power(a, int(b.centre))
         if b.centre == 0.5:
-            return nodes.sqrt(a)
+            return functions.sqrt(a)
     # Defined for a base ≥ 0 only, like the power itself, and zero where that is.
-    value = nodes.exp(nodes.multiply(b, nodes.log(a)))
+    value = functions.exp(nodes.multiply(b, functions.log(a)))
     return value if a.positive else value.perhaps_zero()
 
 
