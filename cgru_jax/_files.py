@@ -33,10 +33,26 @@ def write_new(path: Path, data: bytes) -> bool:
     **Returns:** whether `data` was written.
     """
     try:
-        _write(Path(path), data, os.link)
+        _write(Path(path), data, _take_name)
     except FileExistsError:
         return False
     return True
+
+
+def _take_name(temporary: Path, path: Path) -> None:
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise
+    except OSError:
+        # A file system without hard links: an empty file takes the name, which only one
+        # can do, and the whole one replaces it. Who was killed in between left it empty.
+        try:
+            open(path, "xb").close()
+        except FileExistsError:
+            if path.stat().st_size:
+                raise
+        os.replace(temporary, path)
 
 
 def append_line(path: Path, line: str) -> None:

@@ -16,6 +16,7 @@ import pytest
 import cgru_jax as cgru
 from cgru_jax import cli
 from cgru_jax._survey import _part, _work, parse_shard, shard_of_slurm
+from cgru_jax._survey._folder import Folder
 
 ROOT = Path(__file__).parent.parent
 
@@ -325,6 +326,23 @@ def test_another_plan_is_refused_with_the_difference(whole, capsys):
     assert {k: v for k, v in files(whole).items() if k != "plan.json"} == {
         k: v for k, v in before.items() if k != "plan.json"
     }
+
+
+def test_a_disk_without_hard_links_holds_one_plan_too(tmp_path, monkeypatch):
+    def none(*_):
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    linked = Folder(PLAN, tmp_path / "linked")
+    linked.claim()
+    monkeypatch.setattr(os, "link", none)
+    home = Folder(PLAN, tmp_path / "without")
+    for _ in range(2):
+        home.claim()
+        assert files(home.path) == files(linked.path)
+        (home.path / "plan.json").write_bytes(b"")  # killed between name and content
+    home.claim()
+    with pytest.raises(ValueError, match="samples is 8999 there, 7 here"):
+        Folder(cgru.SurveyPlan("wide", 7, seed=3), home.path).claim()
 
 
 def test_a_damaged_part_is_named_and_repaired(whole, capsys):

@@ -47,9 +47,9 @@ class Folder:
                 f"{path} is missing, and there are parts: whose they are cannot be told. "
                 "Put the plan back, or choose another folder."
             )
-        # Of two who come at once one writes, and the other reads what is there.
-        if not path.exists() and write_new(path, (io.to_json(ours) + "\n").encode()):
-            return
+        # Of two who come at once one writes, and both read what is there.
+        if not (path.exists() and path.stat().st_size):
+            write_new(path, (io.to_json(ours) + "\n").encode())
         try:
             theirs = json.loads(read_text(path))
         except (json.JSONDecodeError, RecursionError):
