@@ -2,8 +2,6 @@
 
 import json
 import os
-import random
-import signal
 import subprocess
 import sys
 import time
@@ -12,7 +10,7 @@ import pytest
 
 import cgru_jax as cgru
 
-from .test_survey import ROOT, census, files
+from .test_survey import ROOT, files, nursery
 
 pytestmark = pytest.mark.slow
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT)}
@@ -28,26 +26,35 @@ def start(*command):
     )
 
 
-def test_kills_in_the_middle_of_proofs_change_no_bit(tmp_path):
-    def command(name):
-        more = census(tmp_path / name, "--keep", "all", "--units", "1")
-        return start("cgru_jax", *more)
-
-    # The first compiles for all; the second shows how long the others would take.
-    assert command("whole").wait() == 0
-    begun = time.time()
-    assert command("again").wait() == 0
-    whole = time.time() - begun
-    moments = random.Random(5)
-    for _ in range(3):
-        process = command("killed")
-        time.sleep(moments.uniform(0, whole))
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    assert command("killed").wait() == 0
-    killed, again, expected = (files(tmp_path / x) for x in ("killed", "again", "whole"))
-    assert killed == again == expected
-    summary = json.loads(expected["summary.json"])
+def test_ten_kills_in_the_middle_of_proofs_change_no_bit(tmp_path):
+    # In turns after a part of its own, which is among the proofs, and at any moment of
+    # starting and tracing. Who was too quick is not counted.
+    code = """
+random.seed(5)
+more = "--keep", "all", "--units", "1"
+parts = lambda: len(glob.glob({killed!r} + "/parts/*.parquet"))
+ended = lambda child: os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+kills, moments = 0, []
+while kills < 10:
+    before, among_proofs = parts(), kills % 2 == 0
+    child = start({killed!r}, *more)
+    while among_proofs and parts() == before and not ended(child):
+        time.sleep(0.01)
+    time.sleep(random.uniform(0, 0.1 if among_proofs else 2))
+    os.kill(child, signal.SIGKILL)
+    kills += end(child) == -signal.SIGKILL
+    moments.append(parts())
+codes = [end(start(folder, *more)) for folder in ({killed!r}, {whole!r})]
+print(json.dumps([codes, moments]))
+"""
+    folders = {name: str(tmp_path / name) for name in ("killed", "whole")}
+    codes, moments = nursery(code, proofs=True, **folders)
+    assert codes == [0, 0]
+    assert moments == sorted(moments)  # nothing is lost
+    assert len(set(moments)) >= 4  # and the survey was under way
+    killed, whole = (files(folder) for folder in folders.values())
+    assert killed == whole
+    summary = json.loads(whole["summary.json"])
     assert (summary["samples"], summary["complete"]) == (8_999, 8_999)
     assert summary["index_sums_off"] == 0
 
