@@ -154,8 +154,9 @@ def survey_two(random, cells):
 
 
 def prove_all(p):
-    """The equilibria of networks of 18 numbers each. It is the program of `census` in its
-    batches, so that both compile it once; few networks need no batch."""
+    """The equilibria of networks of 18 numbers each. It is the program of
+    `most_equilibria` in its batches, so that both compile it once; few networks need no
+    batch."""
     if len(p) < BATCH:
         found = [prove(jnp.asarray(one)) for one in p]
         return jax.tree.map(lambda *x: jnp.stack(x), *found)

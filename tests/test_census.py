@@ -37,15 +37,20 @@ def test_a_network_of_the_gallery_has_its_signature(one):
 
 
 def test_the_library_proves_the_gallery_too_and_the_conjecture_is_false(tmp_path):
-    numbers = problems.experiment("census").main(tmp_path, "quick")
+    numbers = problems.experiment("most_equilibria").main(tmp_path, "quick")
     for one in numbers["gallery"]:
         assert one["complete"]
         assert list(one["proved"]) == one["signature"]
         assert one["margin"] > 0.01
     verdicts = {claim["claim"]: claim["agrees"] for claim in numbers["claims"]}
     assert verdicts["eleven equilibria are the most"] is False
-    assert verdicts["the indices of a network sum to +1"] is True
     assert max(sum(one["signature"]) for one in numbers["gallery"]) >= 15
+
+
+def test_random_networks_obey_poincare_and_hopf(tmp_path):
+    numbers = problems.experiment("census").main(tmp_path, "quick")
+    verdicts = {claim["claim"]: claim["agrees"] for claim in numbers["claims"]}
+    assert verdicts["the indices of a network sum to +1"] is True
     assert (tmp_path / "frequencies.png").exists()
 
 
@@ -79,18 +84,33 @@ def test_six_slow_points_stand_beside_one_equilibrium():
 
 
 def test_families_of_the_search_are_their_own_mirror_images():
-    census = problems.experiment("census")
+    search = problems.experiment("most_equilibria")
     p = np.random.default_rng(0).normal(size=18) + 0.3
     h = jnp.array([0.3, -0.6])
     for family, mirror in (("exchange", h[::-1]), ("exchange and turn", -h[::-1])):
-        cell = census.cell_of(census.project(p[None], family)[0])
+        cell = search.cell_of(search.project(p[None], family)[0])
         sign = 1 if family == "exchange" else -1
         # The field of the image is the image of the field, to rounding.
         assert np.allclose(cell(mirror), sign * cell(h)[::-1], atol=1e-15)
 
 
+def test_a_network_that_steps_over_a_fold_gains_two_equilibria():
+    # x = tanh(a x + b), beside y = 0.2: three equilibria where |b| < a h − artanh h with
+    # h = √(1 − 1/a), else one. From 1.5 times that a step goes as far again at most.
+    search = problems.experiment("most_equilibria")
+    a = 2.3
+    h = np.sqrt(1 - 1 / a)
+    edge = a * h - np.arctanh(h)
+    p = np.zeros((40, 18))
+    p[:, 0], p[:, 8], p[:, 9] = 2 * a, 1.5 * edge, np.arctanh(0.2)
+    moved = search.across(np.random.default_rng(0), p, "any")
+    assert np.array_equal(np.delete(moved, [8, 9], axis=1), np.delete(p, [8, 9], axis=1))
+    assert np.all(moved[:, 8] < edge)
+    assert np.all(moved[:, 8] > 0.5 * edge)
+
+
 @pytest.mark.slow
 def test_a_search_from_a_fresh_seed_beats_the_paper():
-    found = problems.experiment("census").climb(10, 15_000)
+    found = problems.experiment("most_equilibria").climb(0, 15_000)
     assert found["history"]["most"][-1] >= 13
     assert found["history"]["cpu_seconds"][-1] < 600
