@@ -1,22 +1,26 @@
 """How slow can a two-unit GRU be all along a curve of given length? (lemma 1, figure 6)
 
 Lemma 1, finitely many fixed points, is true, though not by the printed proof; the following
-one, derived here, is for any number of units. An infinite set of fixed points, closed and
-bounded as it is, would have a point of accumulation, and, being the zeros of analytic
-functions, would hold an analytic arc h(t) that is not constant. On the arc let y be the 2n
-functions 2 artanh h and ℓ = U_r h + b_r. Since h is rational in exp(2 artanh h), so is ℓ,
-which is affine in h; and artanh h = U_h (σ(ℓ) ⊙ h) + b_h is rational in h and exp ℓ. So all
-of y are rational in exp y. If d of them are linearly independent over the rational numbers,
-up to constants, exp y has a transcendence degree of at most d. But y and exp y together
-have one of d + 1 or more (J. Ax, On Schanuel's conjectures, 1971) unless d = 0: then y is
-constant, and so is h. The update gate is positive and changes nothing.
+one, derived here, is for any number of units. The fixed points are the zeros of analytic
+functions in a closed box. Were there infinitely many, they would accumulate, and hold an
+analytic arc h(t) that is not constant (the curve selection lemma). On the arc let y be the
+2n functions 2 artanh h and ℓ = U_r h + b_r. Since h is rational in exp(2 artanh h), so is
+ℓ, which is affine in h; and artanh h = U_h (σ(ℓ) ⊙ h) + b_h is rational in h and exp ℓ. So
+all of y are rational in exp y. Let d of them, and no more, be linearly independent over the
+rational numbers up to constants. Then exp of each other is a constant times roots and
+powers of these d exponentials: exp y, and y with it, has a transcendence degree of at most
+d over the complex numbers. But y and exp y together have one of d + 1 or more (J. Ax, On
+Schanuel's conjectures, 1971), unless d = 0: then y is constant, and so is h. The update
+gate is positive and changes nothing.
 
 So along any curve the largest speed is positive. With bounded weights the least of it over
 all networks and all segments of length L is attained, and falls like a power of L: F
-vanishes along a line to some order only, for a line leaves the box that holds the fixed
-points, and the orders have a bound, say m, as weights do. At order m the speed is at most
-C L^m; and if it were far below L^m for some short segments, their derivatives up to order m
-would tend to zero, and a limit of them would vanish to a higher order.
+vanishes along a line to some order only, since a line leaves the box; and this order, which
+is upper semicontinuous, has a greatest value m over all bounded weights, points and
+directions. Where it is m the speed is at most C L^m. And were it far below L^m for a
+sequence of ever shorter segments, then by Taylor's and Markov's inequalities the
+derivatives of F up to order m would tend to zero there, and a limit of these segments would
+have a point where F vanishes to a higher order.
 
 How small, and which powers at the lengths of figure 6, says a search: weights, place and
 bend of the curve by least squares with weights that follow the speed (C. L. Lawson's method
