@@ -695,3 +695,10 @@ def test_equal_eigenvalues_spoil_no_gradient_but_their_own():
 
     slopes = jax.jit(jax.vmap(jax.grad(eigenvalue), in_axes=(None, 0)))(1.0, jnp.arange(3))
     np.testing.assert_allclose(slopes, [np.nan, 1.0, np.nan], rtol=1e-12)
+
+
+def test_of_no_networks_there_are_no_equilibria():
+    cells = eqx.filter_vmap(lambda a: cgru.gru(a * jnp.eye(2)))(jnp.zeros(0))
+    found = eqx.filter_vmap(lambda c: cgru.enumerate_equilibria(cgru.Flow(c)))(cells)
+    assert found.points.shape == (0, 24, 2)
+    assert found.count.shape == (0,)

@@ -332,6 +332,22 @@ def test_the_backward_sweep_knows_that_a_state_is_a_tanh():
     np.testing.assert_allclose([lowest, highest], 0.1 + np.tanh([-0.5, 0.5]), rtol=1e-14)
 
 
+def test_of_nothing_the_sum_is_zero_and_the_product_one():
+    centre, radii = np.array([[0.7], [0.2]]), np.array([[0.5], [0.1]])
+    (node,) = enclosed(
+        lambda h: (jnp.sum(h[:0]) + jnp.prod(h[2:]) + h[1])[None], centre, radii
+    )
+    np.testing.assert_allclose([node.range[0][0], node.range[1][0]], [1.1, 1.3], rtol=1e-14)
+
+
+@pytest.mark.parametrize("exponent", [jnp.inf, -jnp.inf, jnp.nan])
+def test_a_power_without_end_has_no_bounds(exponent):
+    centre, radii = np.array([[0.7], [0.2]]), np.array([[0.5], [0.1]])
+    (node,) = enclosed(lambda h: (h[0] ** exponent)[None], centre, radii)
+    assert not node.range[0][0] > 0
+    assert not node.range[1][0] < 1e300
+
+
 def test_division_by_an_interval_around_zero_gives_no_bounds():
     centre, radii = np.array([[0.1], [0.2]]), np.array([[0.5], [0.1]])
     (node,) = enclosed(lambda h: (h[1] / h[0])[None], centre, radii)
@@ -355,6 +371,15 @@ def test_an_operation_without_a_rule_is_named(name, field):
     program, _ = hoist(field, jnp.zeros(2))
     with pytest.raises(ValueError, match=f"'{name}'.*find_equilibria"):
         _interval.enclose(program, [], [0.1, 0.2], [0.1, 0.1])
+
+
+def test_an_array_for_an_index_is_named_with_its_cure():
+    which = jnp.array([1, 0])
+    program, arrays = hoist(lambda h: h[which], jnp.zeros(2))
+    with pytest.raises(ValueError, match=r"'gather' with an array for an index .*h\[1\]"):
+        jax.eval_shape(
+            lambda *a: _interval.enclose(program, a, [0.1, 0.2], [0.1, 0.1]), *arrays
+        )
 
 
 def test_whole_and_narrow_constants_wrap_and_round_as_they_do():

@@ -174,6 +174,11 @@ def prove(question, reading, capacity, arrays, low, high) -> Found:
             x if b else jnp.broadcast_to(x, (batch, *x.shape))
             for x, b in zip(operands, batched, strict=True)
         ]
+        if not batch:
+            one = [jax.ShapeDtypeStruct(x.shape[1:], x.dtype) for x in operands]
+            none = lambda x: jnp.zeros((0, *x.shape), x.dtype)
+            found = jax.tree.map(none, jax.eval_shape(search, *one))
+            return found, jax.tree.map(lambda _: True, found)
         members = operands[0].shape[1]
         found = search(*(x.reshape(batch * members, x.shape[-1]) for x in operands))
         found = jax.tree.map(lambda x: x.reshape(batch, members, *x.shape[1:]), found)

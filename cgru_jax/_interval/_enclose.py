@@ -119,12 +119,17 @@ def _apply(equation, operands, radii):
         )
         if moved is not None:
             return moved
-        raise _unsupported(name, "with an index that is computed")
+        raise _unsupported(
+            name, "with an array for an index (write its numbers: jnp.stack([h[1], h[0]]))"
+        )
     if name in SUMS and not _is_double(equation):
         raise _unsupported(name, f"of {equation.outvars[0].aval.dtype}")
     if name == "dot_general":
         return [_scalars.contract(equation, *operands, nodes.multiply, nodes.add)]
     if name in REDUCTIONS:
+        if not operands[0].size:  # of nothing: 0 or 1, whatever the box
+            one = np.full(equation.outvars[0].aval.shape, float(name == "reduce_prod"))
+            return [_pool(one, lambda x: nodes.constant(radii, float(x)))]
         return [_reduce(REDUCTIONS[name], operands[0], equation.params["axes"])]
     if not operands:
         with jax.ensure_compile_time_eval():
@@ -197,7 +202,7 @@ def _select(condition, if_false, if_true):
 
 def _pow(a, b):
     if isinstance(b.centre, float) and b.constant:
-        if b.centre == int(b.centre) and abs(b.centre) <= 64:
+        if b.centre.is_integer() and abs(b.centre) <= 64:
             return nodes.power(a, int(b.centre))
         if b.centre == 0.5:
             return functions.sqrt(a)
