@@ -349,7 +349,8 @@ def _use_device(device: str | None) -> None:
 def _use_all_cores(device: str | None) -> None:
     """One device of JAX for each core: a proof of its own keeps one busy, and no more."""
     if device in (None, "cpu"):
-        cores = min(len(os.sched_getaffinity(0)), 8)  # a part has eight batches
+        ours = getattr(os, "sched_getaffinity", None)  # Linux alone has it
+        cores = min(len(ours(0)) if ours else os.cpu_count() or 1, 8)  # batches of a part
         flags = f"--xla_force_host_platform_device_count={cores}"
         os.environ["XLA_FLAGS"] = f"{flags} {os.environ.get('XLA_FLAGS', '')}".strip()
 

@@ -26,7 +26,9 @@ NAMES = ("U_h", "U_r", "b_h", "b_r", "U_z", "b_z")  # 4 + 4 + 2 + 2 + 4 + 2 numb
 SEED = 0
 CHUNK = 250
 # Networks that the search proves.
-CLIMB = {"quick": 0, "default": 24_000, "full": 2_000_000}
+CLIMB = {"quick": 0, "default": 48_000, "full": 2_000_000}
+# Then it begins anew: of the climbs that reach fifteen, most have by then.
+CLIMB_ANEW = 12_000
 # Typical sizes of the weights of the search; the update gate stays open.
 SCALE = np.array([4.0] * 4 + [12.0] * 4 + [1.5] * 2 + [8.0] * 2 + [0.0] * 6)
 # The place of each number after the two units have changed places, and its sign after the
@@ -37,7 +39,7 @@ TURN = np.array([1] * 4 + [-1] * 4 + [-1] * 2 + [1] * 2 + [-1] * 4 + [1] * 2)
 FAMILIES = {"any": 0, "exchange": 1, "exchange and turn": TURN}
 PARENTS = 32  # kept of each signature
 ACROSS = 0.25  # of the children: a parent on the other side of a fold
-FOLDS = 48  # points of the plane between which folds are looked for
+FOLDS = 24  # points of the plane between which folds are looked for
 
 
 def main(out: Path, size: str = "default") -> dict:
@@ -112,13 +114,14 @@ def signature(seen, i) -> tuple:
 
 
 def climb(seed, budget) -> dict:
-    """A search that is told nothing. In each family every signature that is met keeps
-    parents, and those with many equilibria have more children."""
+    """A search that is told nothing, with restarts. In each family every signature that is
+    met keeps parents, and those with many equilibria have more children."""
     random = np.random.default_rng(seed)
     begun = time.process_time()
-    archives = {family: {} for family in FAMILIES}
     best, proved, history = {}, 0, []
     while proved < budget:
+        if proved % CLIMB_ANEW == 0:
+            archives = {family: {} for family in FAMILIES}
         children = {f: breed(random, f, archives[f], 2 * CHUNK) for f in FAMILIES}
         seen = look(np.concatenate([*children.values()]))
         proved += len(seen["complete"])
@@ -189,7 +192,7 @@ def across(random, p, family):
     sign = lambda h: np.sign(np.linalg.det(wanted_bias(p, h)[1]))
     below = sign(low)
     between = below * sign(high) < 0
-    for _ in range(40):
+    for _ in range(25):
         middle = (low + high) / 2
         same = (sign(middle) == below)[..., None]
         low, high = np.where(same, middle, low), np.where(same, high, middle)

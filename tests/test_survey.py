@@ -465,11 +465,28 @@ def test_slurm_says_which_share_is_ours():
     array = {"SLURM_ARRAY_TASK_ID": "7", "SLURM_ARRAY_TASK_MIN": "1",
              "SLURM_ARRAY_TASK_STEP": "2", "SLURM_ARRAY_TASK_COUNT": "5"}  # fmt: skip
     assert shard_of_slurm(array) == (4, 5)
-    task = {"SLURM_PROCID": "2", "SLURM_NTASKS": "3"}
+    # Of a batch script; its tasks are those that srun starts.
+    batch = {"SLURM_PROCID": "0", "SLURM_NTASKS": "3"}
+    assert shard_of_slurm(batch) is None
+    task = {"SLURM_PROCID": "2", "SLURM_NTASKS": "3", "SLURM_STEP_NUM_TASKS": "3"}
     assert shard_of_slurm(task) == (3, 3)
     assert shard_of_slurm(array | task) == (12, 15)
-    assert shard_of_slurm({"SLURM_PROCID": "0", "SLURM_NTASKS": "1"}) is None
+    assert shard_of_slurm({"SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "1"}) is None
     assert parse_shard("3/16") == (3, 16)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"SLURM_ARRAY_TASK_COUNT": "many"}, "SLURM_ARRAY_TASK_COUNT is many"),
+        ({"SLURM_ARRAY_TASK_COUNT": "3"}, "3 elements with gaps"),
+        ({"SLURM_STEP_NUM_TASKS": "3"}, "SLURM_PROCID is not set"),
+    ],
+)
+def test_what_slurm_cannot_have_said_is_refused(change, message):
+    array = {"SLURM_ARRAY_TASK_ID": "9", "SLURM_ARRAY_TASK_COUNT": "12"}
+    with pytest.raises(ValueError, match=message):
+        shard_of_slurm(array | change)
 
 
 def test_the_command_does_its_share(quick, tmp_path, capsys, monkeypatch):

@@ -158,14 +158,30 @@ def shard_of_slurm(environment=os.environ) -> tuple[int, int] | None:
 
     Element of a job array, task of a step, or task of a step of an element; `None` outside
     of SLURM.
+
+    **Raises:** `ValueError` for variables that are not what SLURM sets.
     """
+
+    def number(name, otherwise=None):
+        text = environment.get(name, otherwise)
+        if text is None or not text.isdecimal():
+            raise ValueError(
+                f"{name} is {text or 'not set'}, which SLURM does not do; say --shard k/n."
+            )
+        return int(text)
+
     index, of = 0, 1
     if "SLURM_ARRAY_TASK_ID" in environment:
-        first = int(environment.get("SLURM_ARRAY_TASK_MIN", 0))
-        step = int(environment.get("SLURM_ARRAY_TASK_STEP", 1))
-        of = int(environment["SLURM_ARRAY_TASK_COUNT"])
-        index = (int(environment["SLURM_ARRAY_TASK_ID"]) - first) // step
-    if "SLURM_PROCID" in environment:
-        tasks = int(environment.get("SLURM_NTASKS", 1))
-        index, of = index * tasks + int(environment["SLURM_PROCID"]), of * tasks
+        of = number("SLURM_ARRAY_TASK_COUNT")
+        from_first = number("SLURM_ARRAY_TASK_ID") - number("SLURM_ARRAY_TASK_MIN", "0")
+        index = from_first // max(1, number("SLURM_ARRAY_TASK_STEP", "1"))
+        if not 0 <= index < of:
+            raise ValueError(
+                f"SLURM's array has {of} elements with gaps between their numbers; number "
+                "them from 1 on, or say --shard k/n."
+            )
+    # A batch script has SLURM_PROCID and SLURM_NTASKS too, but only srun starts the tasks.
+    if "SLURM_STEP_NUM_TASKS" in environment:
+        tasks = number("SLURM_STEP_NUM_TASKS")
+        index, of = index * tasks + number("SLURM_PROCID"), of * tasks
     return None if of == 1 else (index + 1, of)
