@@ -533,7 +533,7 @@ def test_wrong_usage_is_one_line_and_status_2(quick, capsys, tmp_path, change, m
     assert out == ""
     (line,) = [line for line in err.splitlines() if line.startswith("cgru-jax")]
     assert message in line
-    assert not list(tmp_path.rglob("*.parquet"))
+    assert not list(tmp_path.rglob("*.*"))  # nor a plan, which would bar the next
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,8 @@ class Folder:
     def claim(self) -> None:
         """Write the plan, or find it there.
 
-        **Raises:** `ValueError` with the difference if the folder holds another plan;
+        **Raises:** `ValueError` with the difference if the folder holds another plan, or
+        if the disk is too small for this one;
         `DamagedFile`; `OSError` if nothing can be written.
         """
         ours = self.plan.document()
@@ -49,6 +50,7 @@ class Folder:
             )
         # Of two who come at once one writes, and both read what is there.
         if not (path.exists() and path.stat().st_size):
+            self.check_room(self.plan.parts)  # a plan that is refused takes no folder
             write_new(path, (io.to_json(ours) + "\n").encode())
         try:
             theirs = json.loads(read_text(path))
