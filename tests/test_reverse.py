@@ -178,9 +178,12 @@ def test_a_cell_is_trained_to_rest_where_it_should_and_to_forget_as_it_should():
     slope = (field(place + 1e-5) - field(place - 1e-5)) / 2e-5
     assert abs(slope - growth) < 1e-8
     assert cgru.classify(flow, jnp.array([place])).kind == KINDS.sink
-    # What no cell can do is said.
-    beyond = lambda cell, memory: (cell.b_h * 0 + 1.0, memory)
-    assert cgru.fit_portrait(start, beyond, steps=3).result == RESULTS.not_converged
+    # What no cell can do is said, with the cell that comes nearest: Newton's method on
+    # b² + 0.01 comes near zero and is thrown back.
+    beyond = lambda cell, memory: (cell.b_h**2 + 0.01, memory)
+    done = cgru.fit_portrait(start, beyond, steps=3)
+    assert done.result == RESULTS.not_converged
+    assert done.lack[-1] > done.lack.min() == done.cell.b_h[0] ** 2 + 0.01
 
 
 @pytest.mark.slow
