@@ -93,31 +93,37 @@ def read_text(path: Path) -> str:
         raise DamagedFile(f"{path}: not UTF-8 text (byte {error.start}).") from None
 
 
-def read_bytes(path: Path) -> bytes:
-    """What is in `path`, which must be a plain file below 64 MiB; raises the same."""
+def read_bytes(path: Path, largest: int | None = None) -> bytes:
+    """What is in `path`, which must be a plain file of at most so many bytes (64 MiB);
+    raises the same."""
+    largest = largest or LARGEST
     with open(path, "rb", opener=_without_waiting) as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise DamagedFile(f"{path}: not a plain file.")
-        data = file.read(LARGEST + 1)
-    if len(data) > LARGEST:
-        raise DamagedFile(f"{path}: larger than {LARGEST // 2**20} MiB; this is no model.")
+        data = file.read(largest + 1)
+    if len(data) > largest:
+        raise DamagedFile(
+            f"{path}: larger than {largest // 2**20} MiB; it cannot be what it should be."
+        )
     return data
 
 
-def read_arrays(path: Path) -> dict:
-    """The arrays of an NPZ file by name; nothing in it is run, and it stays below 64 MiB.
+def read_arrays(path: Path, largest: int | None = None) -> dict:
+    """The arrays of an NPZ file by name; nothing in it is run, and file and arrays hold at
+    most so many bytes (64 MiB).
 
     **Raises:** `OSError` if it cannot be opened, `DamagedFile` if it is no such file.
     """
     import numpy as np  # the command line answers without it
 
-    data = io.BytesIO(read_bytes(path))
+    largest = largest or LARGEST
+    data = io.BytesIO(read_bytes(path, largest))
     try:
         with zipfile.ZipFile(data) as archive:
             # A few bytes can be made to unfold into many.
-            if sum(entry.file_size for entry in archive.infolist()) > LARGEST:
-                raise DamagedFile(f"{path}: larger than {LARGEST // 2**20} MiB.")
+            if sum(entry.file_size for entry in archive.infolist()) > largest:
+                raise DamagedFile(f"{path}: larger than {largest // 2**20} MiB.")
         with np.load(data, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
     except DamagedFile:

@@ -89,6 +89,10 @@ class RESULTS(eqx.Enumeration):
         "What was reached is an equilibrium, not a cycle. Start elsewhere, or look for an "
         "unstable cycle with `stable=False`."
     )
+    no_period = (
+        "The orbit neither rests nor repeats itself as long as it was followed: it is "
+        "chaotic, or slower than that. Look at its Lyapunov exponents."
+    )
     multiple = (
         "The orbit closes several times within this period. Guess the period of one lap."
     )

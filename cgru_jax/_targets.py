@@ -32,12 +32,14 @@ class Target:
 
     - `field`: from a state of shape `(n,)` to its derivative; with a second argument, the
       input, if `drive` is not None.
-    - `attractor`: `"cycle"`, `"line"`, `"ring"`, or `None` where it is not known.
+    - `attractor`: `"cycle"`; `"line"`, the segment x = 0, |y| ≤ 2 of the plane; `"ring"`,
+      its unit circle; or `None` where it is not known.
     - `box`: `(low, high)`, each `n` numbers: where trajectories begin.
     - `step`: time from one sample to the next.
     - `drive`: mean and standard deviation of the input, or None.
     - `paper_noise`: which noise the paper trains with.
-    - `truth`: numbers by name.
+    - `truth`: numbers by name. A learned cycle is compared where these hold its `period`
+      and a `point` on it.
     """
 
     name: str

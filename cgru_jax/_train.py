@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from . import io, plot
-from ._files import append_line
+from ._files import append_line, read_text, write_bytes
 from ._learning import (
     RECIPES,
     Checkpoint,
@@ -26,11 +26,6 @@ from ._learning import (
     reverse_engineer,
 )
 from ._targets import TARGETS, Target
-
-# All networks share one draw of trajectories, as in the paper. In draw 0 one start that is
-# held out lies so near to the threshold of FitzHugh–Nagumo, and so far from all that are
-# trained on, that its error is as large as that of all others together.
-DRAW = 1
 
 
 class Job(NamedTuple):
@@ -65,7 +60,7 @@ def prepare(target: str, units: int, seeds: int, recipe: str, noise: str | None)
     if target in TARGETS:
         known = TARGETS[target]
         noise = noise or (known.paper_noise if recipe == "paper" else "none")
-        data = generate(known, noise=noise, seed=DRAW)
+        data = generate(known, noise=noise)  # one draw for all networks, as in the paper
         return Job(target, known, data, recipe, noise, units, seeds)
     path = Path(target)
     if path.suffix not in (".csv", ".npz"):
@@ -77,7 +72,14 @@ def prepare(target: str, units: int, seeds: int, recipe: str, noise: str | None)
         raise ValueError(
             f"--noise {noise} is for a target that is generated; {path} has its own noise."
         )
-    return Job(path.stem, None, io.read_trajectories(path), recipe, "none", units, seeds)
+    data = io.read_trajectories(path)
+    least = RECIPES[recipe].shortest + 1
+    if RECIPES[recipe].ramp and data.train.shape[1] < least:
+        raise ValueError(
+            f"{path}: a trajectory has {data.train.shape[1]} samples, but --recipe "
+            f"{recipe} begins with {least}. Give longer ones, or --recipe paper."
+        )
+    return Job(path.stem, None, data, recipe, "none", units, seeds)
 
 
 def train(
@@ -129,8 +131,8 @@ def train(
 def _keeper(out, since: Checkpoint | None, show):
     """What is done after each block: checkpoint, log, bar."""
     began = time.monotonic()
-    if out is not None and since is None:
-        (out / "log.jsonl").unlink(missing_ok=True)
+    if out is not None:
+        began -= _cut_back(out / "log.jsonl", since.step if since else 0)
 
     def keep(progress):
         if out is not None:
@@ -144,6 +146,25 @@ def _keeper(out, since: Checkpoint | None, show):
         show(progress.step, progress.steps, progress.loss)
 
     return keep
+
+
+def _cut_back(log: Path, step: int) -> float:
+    """Leave of a log what was written up to a step; the seconds that this had taken.
+
+    A kill may have left half a line.
+    """
+    kept, seconds = [], 0.0
+    for line in read_text(log).splitlines() if step and log.exists() else []:
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            break
+        if entry["step"] > step:
+            break
+        kept.append(line)
+        seconds = entry["seconds"]
+    write_bytes(log, "".join(f"{line}\n" for line in kept).encode())
+    return seconds
 
 
 def _document(job, fitted, seen):

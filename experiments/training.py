@@ -1,8 +1,9 @@
 """Do networks learn the oscillation, the line and the ring of section 5 and figure 8?
 
-Each row of the table is a target, a noise, a network and a recipe, with the same data for
-all seeds; every seed is counted. What was learned is found out from the trained network
-itself: all of its equilibria, its oscillation, and forecasts far beyond the training.
+Each row of the table is a target, a noise, a network and a recipe, with the same draw of
+data (`generate`'s own, 0) for all seeds; every seed is counted. What was learned is found
+out from the trained network itself: all of its equilibria, its oscillation, and forecasts
+far beyond the training.
 """
 
 import dataclasses
@@ -24,8 +25,9 @@ from cgru_jax import io, plot
 
 jax.config.update("jax_enable_x64", True)
 
-# The draw of trajectories that all networks share.
-DRAW = 1
+# A held-out loss hangs on the one trajectory that begins next to the threshold, if one
+# does: the median over other draws tells how much.
+OTHERS = {"quick": (), "default": (1, 2, 3, 4), "full": tuple(range(1, 12))}
 PAPER, BEST = cgru.RECIPES["paper"], cgru.RECIPES["recommended"]
 GROWING = dataclasses.replace(BEST, polish=0)
 EARLY = cgru.Recipe(epochs=400, polish=60)
@@ -52,6 +54,10 @@ ROWS = {
     "line_best": Row("line", "none", BEST, "recommended"),
     "ring_growing": Row("ring", "none", GROWING, "recommended, no polish"),
     "ring_best": Row("ring", "none", BEST, "recommended"),
+    "ring_far": Row(
+        "ring", "none", GROWING, "no polish, 300 samples", 4,
+        options={"steps": 300, "trajectories": 150}, few=True,
+    ),
     "ring_four": Row("ring", "none", GROWING, "recommended, no polish", 4),
     "line_early": Row("line", "none", EARLY, "Adam 400, polish 60"),
     "ring_early": Row("ring", "none", EARLY, "Adam 400, polish 60", few=True),
@@ -62,10 +68,6 @@ ROWS = {
         "ring", "none", GROWING, "recommended, no polish", 2, cgru.LSTM, few=True
     ),
     "ring_eight": Row("ring", "none", GROWING, "recommended, no polish", 8, few=True),
-    "ring_far": Row(
-        "ring", "none", GROWING, "no polish, 300 samples", 4,
-        options={"steps": 300, "trajectories": 150}, few=True,
-    ),
 }  # fmt: skip
 QUICK = {
     "cycle_quick": Row(
@@ -78,10 +80,21 @@ DEFAULT = ("cycle_growing", "line_growing", "ring_growing")
 DRAWN = ("cycle_best", "line_best", "ring_best", *DEFAULT)
 
 
+@eqx.filter_jit
+def losses(models, trajectories):
+    """Eq. (14) of each network on trajectories of shape `(N, t, q)`."""
+
+    def one(model):
+        ahead = lambda w: model.forecast(w[0], trajectories.shape[1] - 1) - w[1:]
+        return jnp.mean(jnp.sum(jax.vmap(ahead)(trajectories) ** 2, axis=2))
+
+    return jax.lax.map(one, models)
+
+
 def train(row: Row, seeds: int):
     """Trained networks of a row, what each has learned, and what it cost."""
     target = cgru.TARGETS[row.target]
-    data = cgru.generate(target, noise=row.noise, seed=DRAW, **row.options)
+    data = cgru.generate(target, noise=row.noise, **row.options)
     draw = functools.partial(cgru.Forecaster.random, units=row.units, cell=row.cell)
     models = eqx.filter_vmap(draw)(jax.vmap(jr.key)(jnp.arange(seeds)))
     began = time.process_time()
@@ -94,17 +107,28 @@ def train(row: Row, seeds: int):
     return data, fitted, seen, seconds
 
 
-def numbers_of(row, fitted, seen, seconds):
+def on_other_draws(row, fitted, draws):
+    """Held-out losses of all seeds on each of other draws of trajectories."""
+    target = cgru.TARGETS[row.target]
+    clean = [cgru.generate(target, seed=draw, **row.options).clean for draw in draws]
+    return [np.asarray(losses(fitted.model, each)) for each in clean]
+
+
+def numbers_of(row, fitted, seen, seconds, draws):
     """One row of the table, as numbers by name."""
     losses = np.asarray(fitted.heldout_loss)
+    others = on_other_draws(row, fitted, draws)
     numbers = {
         "seeds": len(seen),
         "train_loss": np.asarray(fitted.train_loss),
         "heldout_loss": losses,
         "median_heldout_loss": float(np.median(losses)),
+        "other_draws": draws,
+        "medians_on_other_draws": [float(np.median(each)) for each in others],
         "signatures": [list(d.signature) for d in seen],
         "index_sums": [d.index_sum for d in seen],
         "proved": [d.proved for d in seen],
+        "verdicts": [d.verdict for d in seen],
         "cpu_seconds_per_seed": seconds / len(seen),
     }
     if row.target == "fitzhugh-nagumo":
@@ -122,6 +146,7 @@ def numbers_of(row, fitted, seen, seconds):
         numbers["usable_length"] = [d.measures["usable_length"] for d in seen]
     else:
         numbers["angle_error"] = [d.measures["angle_error"] for d in seen]
+        numbers["radius_error"] = [d.measures["radius_error"] for d in seen]
     return numbers
 
 
@@ -153,10 +178,12 @@ def text_of(row, n):
             f"in {(at('300') >= 3.5).sum()}/{count}; sinks/sources/saddles {kinds}"
         )
     at = lambda k: np.array([u[k] for u in n["angle_error"]])
+    radii = [u["1000"] for u in n["radius_error"]]
     return (
         f"angle error median {np.median(at('29')):.3f}, {np.median(at('300')):.2f}, "
         f"{np.median(at('1000')):.2f} after 29, 300, 1,000 samples; > 0.2 after 1,000 in "
-        f"{(at('1000') > 0.2).sum()}/{count}, least {at('1000').min():.3f}; "
+        f"{(at('1000') > 0.2).sum()}/{count}, least {at('1000').min():.3f}; radius off by "
+        f"{np.median(radii):.3f} then, at most {max(radii):.3f}; "
         f"sinks/sources/saddles {kinds}"
     )
 
@@ -182,6 +209,10 @@ def claims_of(found):
     def far(n):
         return [u["1000"] > 0.2 for u in n["angle_error"]]
 
+    def held(n):
+        pairs = zip(n["angle_error"], n["radius_error"], strict=True)
+        return [a["1000"] < 0.2 and r["1000"] < 0.2 for a, r in pairs]
+
     wanted = [
         ("cycle_quick", "a source and a cycle within 10 % after few epochs",
          periods(0.1), 0.5),
@@ -200,8 +231,8 @@ def claims_of(found):
          lambda n: [u["300"] >= 3.5 for u in n["usable_length"]], 0.65),
         ("ring_best", "two units do not hold the ring: > 0.2 rad after 1,000", far, 0.95),
         ("ring_growing", "the same without a polish", far, 0.95),
-        ("ring_far", "four units on trajectories of 300 samples do hold it",
-         lambda n: [not lost for lost in far(n)], 0.8),
+        ("ring_far", "four units on trajectories of 300 samples hold angle and radius",
+         held, 0.8),
     ]  # fmt: skip
     claims = []
     for name, claim, good, least in wanted:
@@ -216,6 +247,20 @@ def claims_of(found):
                     "note": f"asked for: {least:.0%}",
                 }
             )
+    if "cycle_best" in found:
+        numbers = found["cycle_best"]
+        own, others = numbers["median_heldout_loss"], numbers["medians_on_other_draws"]
+        claims.append(
+            {
+                "claim": "with a polish: the median held-out loss is at most 0.006",
+                "paper": "not treated",
+                "found": f"{own:.5f} on the draw of the training; on {len(others)} others "
+                f"{np.median(others):.5f} (median), {np.min(others):.5f} to "
+                f"{np.max(others):.5f}",
+                "agrees": bool(own <= 0.006 and np.median(others) <= 0.006),
+                "note": "medians over the seeds",
+            }
+        )
     if {"ring_growing", "ring_four"} <= found.keys():
         two, four = (
             float(np.median([u["29"] for u in found[name]["angle_error"]]))
@@ -242,13 +287,15 @@ def main(out: Path, size: str = "default") -> dict:
     for name, row in rows.items():
         seeds = FEW if row.few else SEEDS[size]
         data, fitted, seen, seconds = train(row, seeds)
-        numbers = numbers_of(row, fitted, seen, seconds)
+        numbers = numbers_of(row, fitted, seen, seconds, OTHERS[size])
         found[name] = numbers
         # Hours of work: what is done stays, whatever comes.
         io.write_json(out / f"{name}.json", numbers)
         entry = [row.target, row.noise, f"{row.cell.__name__} {row.units}", row.label]
         table.append(
-            [*entry, numbers["median_heldout_loss"], text_of(row, numbers),
+            [*entry, numbers["median_heldout_loss"],
+             float(np.median(numbers["medians_on_other_draws"] or np.nan)),
+             text_of(row, numbers),
              round(numbers["cpu_seconds_per_seed"], 2)]
         )  # fmt: skip
         print(*table[-1], sep=" | ", file=sys.stderr, flush=True)
@@ -264,15 +311,15 @@ def main(out: Path, size: str = "default") -> dict:
             io.save_figure(figure, out / file, drawn)
             caption = f"Figure 8, {row.target}: the flow, what was learned, a forecast."
             figures.append({"file": file, "caption": caption})
-    columns = ["target", "noise", "network", "recipe", "held-out loss", "found"]
+    columns = ["target", "noise", "network", "recipe", "held-out loss", "on other draws"]
     return {
         "rows": found,
         "claims": claims_of(found),
         "figures": figures,
         "tables": [
             {
-                "title": "What networks learn; the held-out loss is the median over seeds",
-                "columns": [*columns, "CPU-seconds a seed"],
+                "title": "What networks learn; held-out losses are medians over the seeds",
+                "columns": [*columns, "found", "CPU-seconds a seed"],
                 "rows": table,
             }
         ],

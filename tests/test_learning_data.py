@@ -94,12 +94,16 @@ def test_options_that_do_not_fit_are_named():
         ({"noise": "input"}, "has none"),
         ({"trajectories": 1}, "trajectories"),
         ({"box": ((1.0, 1.0), (0.0, 2.0))}, "low below high"),
+        ({"box": ((0.0, 0.0), (1.0, 1.0), (2.0, 2.0))}, "two ends"),
+        ({"level": -0.1}, "standard deviation"),
         ({"step": 0.0}, "step must be"),
     ):
         with pytest.raises(ValueError, match=message):
             cgru.generate(LINE, **options)
     with pytest.raises(ValueError, match="needs step"):
         cgru.generate(lambda w: -w)
+    with pytest.raises(ValueError, match="2 dimensions"):
+        cgru.generate(lambda w: w[:1], step=1.0, box=([0.0, 0.0], [1.0, 1.0]))
 
 
 def test_ones_own_trajectories_are_all_there_and_a_third_is_held_out():

@@ -1,5 +1,8 @@
 """What is read off a trained network is what its equations say."""
 
+import dataclasses
+import functools
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -9,30 +12,67 @@ import pytest
 
 import cgru_jax as cgru
 from cgru_jax import KINDS, RESULTS
-from cgru_jax._learning import _measure, _recorder
+from cgru_jax._learning import _measure, _recorder, _reverse
+
+
+def closed(angle, eight=False):
+    """A shifted orbit in the plane: a circle with humps, or a figure of eight."""
+    x = np.cos(angle) + 0.2 * np.sin(2 * angle)
+    y = 1.5 * np.sin(2 * angle) if eight else np.sin(angle)
+    return np.stack([0.4 + x, y - 0.7], axis=1)
 
 
 def test_a_period_between_samples_is_found():
     t = np.arange(1_000.0)
     period = 7 * np.pi / 3  # no rational number of samples
-    wave = lambda a: (
-        np.sin(2 * np.pi * t / period + a) + 0.2 * np.cos(4 * np.pi * t / period)
-    )
     rest = np.stack([0.4 + 0 * t, 0 * t], axis=1)
-    orbits = np.stack(
-        [np.stack([wave(a), 2 * wave(a + 1)], 1) for a in (0.3, 2.0)] + [rest], 2
-    )
+    orbits = [closed(2 * np.pi * t / period + a) for a in (0.3, 2.0)]
+    orbits = np.stack([*orbits, rest], axis=2)
     found = _measure.periods(orbits)
-    # Linear interpolation errs by up to 0.02 samples at either end of 135 laps.
+    # Linear interpolation errs by up to 0.02 samples; a slope over 135 laps by less.
     np.testing.assert_allclose(found[:2], period, atol=4e-4)
     assert np.isnan(found[2])
     # Two of three starts come to it.
-    cycle = _measure.cycle_of(orbits)
+    cycle = _measure.cycle_of(orbits, orbits)
     assert abs(cycle["period"] - period) < 4e-4
     assert cycle["fraction"] == 2 / 3
     # Creeping to rest with a shrinking swing is no cycle.
     dying = np.exp(-t / 20)[:, None, None] * orbits
-    assert _measure.cycle_of(dying)["period"] is None
+    assert _measure.cycle_of(dying, dying)["result"] == RESULTS.no_cycle
+
+
+def test_a_lap_ends_where_the_state_returns_and_chaos_has_none():
+    angle = 2 * np.pi * np.arange(1_000.0) / 36.98
+    apart = (1 + 0.02 * np.cos(angle / 2))[:, None] * closed(angle)
+
+    def logistic(r, x=0.31):
+        for k in range(3_000):
+            x = r * x * (1 - x)
+            if k >= 2_000:
+                yield [x + 0.3, -x]
+
+    maps = [np.array(list(logistic(r))) for r in (3.5, 3.55, 4.0)]
+    torus = closed(angle) + 0.2 * closed(angle * 2**0.5)
+    orbits = np.stack([closed(angle, eight=True), apart, *maps, torus], axis=2)
+    # Two humps of the state that varies most; laps that alternate by 4 %; the cascade of
+    # the logistic map; and two that fill an interval and a band.
+    wanted = [36.98, 2 * 36.98, 4, 8, np.nan, np.nan]
+    np.testing.assert_allclose(_measure.periods(orbits), wanted, rtol=1e-5)
+    chaos = _measure.cycle_of(orbits[:, :, 4:5], orbits[:, :, 4:5])
+    assert (chaos["period"], chaos["result"] == RESULTS.no_period) == (None, True)
+
+
+def test_a_slow_cycle_is_followed_until_it_has_come_round():
+    # Just before four equilibria appear on it: its period by another program.
+    cos, sin = np.cos(np.pi / 21), np.sin(np.pi / 21)
+    cell = cgru.GRU(3 * np.array([[cos, -sin], [sin, cos]]), W_h=np.eye(2))
+    model = cgru.Forecaster(cell, np.eye(2), reading=cgru.Flow)
+    start = jnp.array([[0.5], [0.1]])
+    states, outputs = map(np.asarray, _measure.run(model, start, _measure.WINDOW))
+    further = functools.partial(_measure.run_on, model)
+    assert _measure.cycle_of(states, outputs)["result"] == RESULTS.no_period
+    cycle = _measure.cycle_of(states, outputs, further)
+    assert abs(cycle["period"] / 623.6013865 - 1) < 1e-4  # of Runge–Kutta in steps of 1/4
 
 
 def test_distances_of_circles_are_those_of_geometry():
@@ -83,6 +123,18 @@ def test_a_network_without_recurrent_weights_is_read_in_closed_form():
     assert document["period"] is None
     values = np.sort(np.real(document["equilibria"]["multipliers"][0]))
     np.testing.assert_allclose(values, np.sort(np.exp(decay)), rtol=1e-12)
+    # Of the same weights as a flow the eigenvalues are −z; a unit of time multiplies by
+    # exp(−z).
+    flow = dataclasses.replace(found, reading=cgru.Flow).document()["equilibria"]
+    z = np.sort(1 / (1 + np.exp(-b_z)))
+    np.testing.assert_allclose(np.sort(-flow["flow_eigenvalues"][0].real), z, rtol=1e-12)
+    np.testing.assert_allclose(np.sort(-np.log(flow["multipliers"][0].real)), z, rtol=1e-12)
+    # What is neither proved nor decided is said to be neither.
+    verge = dataclasses.replace(found, signature=(0, 0, 0))
+    verdict = _reverse._verdict(verge, cgru.Target("", abs, "cycle", (), 1.0))
+    assert verdict.startswith("Not learned: 0 sinks")
+    assert "1 on the verge" in verdict
+    assert "not proved" in verdict
 
 
 def test_what_cannot_be_read_is_refused():
@@ -126,9 +178,12 @@ def test_a_cell_is_trained_to_rest_where_it_should_and_to_forget_as_it_should():
     slope = (field(place + 1e-5) - field(place - 1e-5)) / 2e-5
     assert abs(slope - growth) < 1e-8
     assert cgru.classify(flow, jnp.array([place])).kind == KINDS.sink
-    # What no cell can do is said.
-    beyond = lambda cell, memory: (cell.b_h * 0 + 1.0, memory)
-    assert cgru.fit_portrait(start, beyond, steps=3).result == RESULTS.not_converged
+    # What no cell can do is said, with the cell that comes nearest: Newton's method on
+    # b² + 0.01 comes near zero and is thrown back.
+    beyond = lambda cell, memory: (cell.b_h**2 + 0.01, memory)
+    done = cgru.fit_portrait(start, beyond, steps=3)
+    assert done.result == RESULTS.not_converged
+    assert done.lack[-1] > done.lack.min() == done.cell.b_h[0] ** 2 + 0.01
 
 
 @pytest.mark.slow
@@ -178,8 +233,10 @@ def test_what_fades_is_no_cycle_and_of_two_cycles_one_is_told():
         return np.stack([fading * np.cos(angle), fading * np.sin(angle)], axis=1)
 
     fading = np.stack([wave(7.72, 5e-4), wave(7.72, 9e-4)], axis=2)
-    assert _measure.cycle_of(fading) == {"period": None, "fraction": 0.0}
-    both = _measure.cycle_of(np.stack([wave(40.3), wave(60.7)], axis=2))
+    found = _measure.cycle_of(fading, fading)
+    assert (found["period"], found["result"] == RESULTS.no_cycle) == (None, True)
+    both = np.stack([wave(40.3), wave(60.7)], axis=2)
+    both = _measure.cycle_of(both, both)
     assert abs(both["period"] - 40.3) < 0.01
     assert both["fraction"] == 0.5
     # Angles alone do not make a ring.
@@ -191,5 +248,6 @@ def test_what_fades_is_no_cycle_and_of_two_cycles_one_is_told():
 
 def test_an_undecided_look_hides_no_change():
     sink, source, open_ = [1, 0, 0, np.nan], [0, 1, 0, 9.0], [-1, -1, -1, np.nan]
-    looks = np.array([sink, sink, open_, source, open_, source, open_, sink])
+    chaos = [0, 1, 0, np.inf]
+    looks = np.array([sink, sink, open_, source, chaos, source, open_, sink])
     assert list(_recorder._differences(looks)) == [(1, 3), (5, 7)]

@@ -10,9 +10,10 @@ import optax
 import pytest
 
 import cgru_jax as cgru
-from cgru_jax import cli, io
+from cgru_jax import _files, _train, cli, io
 from cgru_jax._files import DamagedFile
 from cgru_jax._learning import Checkpoint, _fit
+from cgru_jax.io import _checkpoint
 
 HEAD = "trajectory,time,x,y\n"
 
@@ -34,7 +35,7 @@ def test_a_checkpoint_comes_back_to_the_last_bit(tmp_path):
     with np.load(path, allow_pickle=False) as file:
         header = json.loads(str(file["header"]))
     assert header["schema"] == "cgru-jax training"
-    assert header["version"] == 1
+    assert header["version"] == 2
 
 
 def test_a_damaged_checkpoint_is_refused_wherever_it_is_damaged(tmp_path):
@@ -61,6 +62,35 @@ def test_a_damaged_checkpoint_is_refused_wherever_it_is_damaged(tmp_path):
         io.read_checkpoint(path)
 
 
+def test_a_checkpoint_that_is_written_can_be_read(tmp_path, monkeypatch):
+    # Other files may hold 64 MiB, here 1 KiB; a checkpoint more, but not all the more.
+    monkeypatch.setattr(_files, "LARGEST", 2**10)
+    path = io.write_checkpoint(tmp_path / "c.npz", checkpoint())
+    size = path.stat().st_size
+    assert size > 2**10
+    assert io.read_checkpoint(path).step == 70
+    monkeypatch.setattr(_checkpoint, "LARGEST", size - 1)
+    with pytest.raises(ValueError, match="fewer networks"):
+        io.write_checkpoint(tmp_path / "other.npz", checkpoint())
+    assert not (tmp_path / "other.npz").exists()
+    with pytest.raises(DamagedFile, match="larger than"):
+        io.read_checkpoint(path)
+
+
+def test_a_log_is_cut_back_to_the_checkpoint(tmp_path):
+    log = tmp_path / "log.jsonl"
+    lines = [
+        f'{{"step": {s}, "loss": [0.5], "seconds": {s / 50}}}' for s in (100, 200, 300)
+    ]
+    log.write_text("\n".join(lines) + '\n{"step": 4')
+    assert _train._cut_back(log, 300) == 6.0
+    assert log.read_text() == "\n".join(lines) + "\n"
+    assert _train._cut_back(log, 200) == 4.0
+    assert log.read_text() == "\n".join(lines[:2]) + "\n"
+    assert _train._cut_back(log, 0) == 0
+    assert log.read_text() == ""
+
+
 def test_trajectories_come_from_csv_and_npz(tmp_path):
     mine = np.arange(3 * 4 * 2.0).reshape(3, 4, 2)
     lines = [
@@ -76,10 +106,16 @@ def test_trajectories_come_from_csv_and_npz(tmp_path):
         assert data.step == 0.5
         both = np.concatenate([data.train, data.heldout])
         np.testing.assert_array_equal(np.sort(both, axis=0), mine)
+    np.savez(table.with_suffix(".npz"), trajectories=mine, times=np.arange(4.0), step=0.5)
+    with pytest.raises(ValueError, match="but the times are 1 apart"):
+        io.read_trajectories(table.with_suffix(".npz"))
 
 
 TABLES = {
     "columns": ("x,y\n1,2\n", "the columns must be"),
+    "twice": ("trajectory,time,x,x\na,0,1,2\n", "two columns 'x'"),
+    "blank lines": (HEAD + "\n\na,0,1,two\n", "line 4 holds what is no number"),
+    "short": (HEAD + "a,0,1,2\na,1,1,2\nb,0,1,2\nb,1,1,2\n", "--recipe paper"),
     "ragged": (HEAD + "a,0,1,2\na,1,1,2\nb,0,1,2\n", "trajectory b has 1 samples"),
     "NaN": (HEAD + "a,0,1,nan\n", "line 2 holds NaN"),
     "text": (HEAD + "a,0,1,two\n", "line 2 holds what is no number"),

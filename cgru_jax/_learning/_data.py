@@ -16,6 +16,7 @@ NOISES = ("none", "observation", "process", "input")
 LEVEL = 0.1**0.5  # the paper's N(0, 0.1 I), read as a variance
 FINEST = 0.05  # steps of Runge–Kutta: their error is below 1e-6 for the targets
 HELD_OUT = 1 / 3  # the paper's 667 of 1,000 to train on
+LARGEST = 1e9  # its fourth power, of which Adam keeps sums, is finite in single precision
 
 
 class TimeSeries(eqx.Module):
@@ -78,16 +79,19 @@ def generate(
     if level is None:
         level = target.drive[1] if noise == "input" else LEVEL
     step = real_array("generate", "step", target.step if step is None else step)
-    level = real_array("generate", "level", level)
     check_positive("generate", "step", step)
-    low, high = (
-        real_array("generate", f"box[{i}]", end)
-        for i, end in enumerate(target.box if box is None else box)
-    )
-    if low.ndim != 1 or low.shape != high.shape or not bool(jnp.all(low < high)):
+    level = real_array("generate", "level", level)
+    if level.shape != () or level < 0:
         raise ValueError(
-            f"generate: box must be (low, high), each of shape (n,) and low below high, "
-            f"got {low} and {high}."
+            "generate: level is a standard deviation, one number that is not negative; got "
+            f"{level}."
+        )
+    low, high = _ends(target.box if box is None else box)
+    given = jax.eval_shape(target.field, low)
+    if getattr(given, "shape", None) != low.shape:
+        raise ValueError(
+            f"generate: in a box of {low.size} dimensions the field returns {given}; it "
+            "must return one derivative for each."
         )
     clean, noisy = _trajectories(
         target.field,
@@ -97,12 +101,27 @@ def generate(
         steps,
         max(1, int(np.ceil(float(step) / FINEST - 1e-9))),
         jr.key(seed),
-        *(jnp.asarray(x, float) for x in (low, high, step, level)),
+        *(x.astype(float) for x in (low, high, step, level)),
     )
     for states in (clean, noisy):
         check_finite("generate", "trajectories", states)
     last = _to_train_on(trajectories)
     return TimeSeries(noisy[:last], noisy[last:], clean[last:], jnp.asarray(step, float))
+
+
+def _ends(box):
+    """Where a box begins and ends, checked."""
+    if not isinstance(box, tuple | list) or len(box) != 2:
+        raise ValueError(f"generate: box must be (low, high), two ends; got {box!r}.")
+    low, high = (
+        real_array("generate", f"box[{i}]", end).astype(float) for i, end in enumerate(box)
+    )
+    if low.ndim != 1 or low.shape != high.shape or not bool(jnp.all(low < high)):
+        raise ValueError(
+            f"generate: box must be (low, high), each of shape (n,) and low below high, "
+            f"got {low} and {high}."
+        )
+    return low, high
 
 
 def _check_options(target, noise, trajectories, steps):
@@ -221,14 +240,32 @@ def equal_step(owner: str, times, samples: int) -> float:
 def as_time_series(owner: str, data) -> TimeSeries:
     """`data` as it is, or an array of trajectories made into `TimeSeries`."""
     if not isinstance(data, TimeSeries):
-        return time_series(data)
-    for name in ("train", "heldout"):
+        data = time_series(data)
+    check_positive(owner, "data.step", real_array(owner, "data.step", data.step))
+    for name in ("train", "heldout", "clean"):
         array = getattr(data, name)
-        if concrete(array):
-            check_finite(owner, f"data.{name}", array)
+        if array is None and name == "clean":
+            continue
         if array.ndim != 3 or array.shape[0] < 1 or array.shape[1:] != data.train.shape[1:]:
             raise ValueError(
                 f"{owner}: data.{name} has shape {array.shape}; give (N, t, q) with the t "
                 "and q of data.train."
             )
+        _check_values(owner, f"data.{name}", array)
+    if data.clean is not None and data.clean.shape != data.heldout.shape:
+        raise ValueError(
+            f"{owner}: data.clean has shape {data.clean.shape}, data.heldout "
+            f"{data.heldout.shape}; they are the same trajectories without noise and with."
+        )
     return data
+
+
+def _check_values(owner, name, array):
+    check_finite(owner, name, array)
+    if concrete(array) and (large := np.argwhere(np.abs(np.asarray(array)) > LARGEST)).size:
+        place = tuple(map(int, large[0]))
+        raise ValueError(
+            f"{owner}: {name}[{', '.join(map(str, place))}] is {array[place]:g}. Networks "
+            "are trained in single precision and begin with forecasts near 1: scale every "
+            "observed quantity to that order."
+        )

@@ -36,6 +36,7 @@ class State(eqx.Module):
     """Where the training of one network stands; a checkpoint is this for all of them.
 
     - `theta`: its parameters, shape `(p,)`, single precision; `moments`: of the optimiser.
+    - `good`: those of the last finite loss, to which one that is lost goes back.
     - `best`, `best_loss`: those of the least loss, and that.
     - `polished`: the parameters in double precision while they are polished; `damping`.
     - `losses`: shape `(steps,)`, the training loss before each step; NaN where there was
@@ -45,6 +46,7 @@ class State(eqx.Module):
 
     theta: Float[Array, "*batch p"]
     moments: optax.OptState
+    good: Float[Array, "*batch p"]
     best: Float[Array, "*batch p"]
     best_loss: Float[Array, "*batch"]
     polished: Float[Array, "*batch p"]
@@ -60,6 +62,7 @@ def begin(recipe: Recipe, model) -> State:
     return State(
         theta=single,
         moments=recipe.transformation().init(single),
+        good=single,
         best=single,
         best_loss=jnp.asarray(jnp.inf, jnp.float32),
         polished=theta,
@@ -90,15 +93,18 @@ def assembled(shape, thetas: Float[Array, "S p"]):
     return jax.vmap(lambda theta: _assemble(shape, theta))(thetas)
 
 
-def _each(function, states):
-    """The function of every network: on a CPU one after the other, which costs no more."""
-    if jax.default_backend() == "cpu":
-        return jax.lax.map(function, states)
-    return jax.vmap(function)(states)
+def abreast() -> bool:
+    """Whether networks are trained side by side: on a CPU one after the other costs no
+    more, and keeps each in the nearest memory."""
+    return jax.default_backend() != "cpu"
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1), compiler_options=_OPTIONS)
-def descend(recipe, shape, states, data, first, last):
+def _each(function, states, side_by_side):
+    return jax.vmap(function)(states) if side_by_side else jax.lax.map(function, states)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2), compiler_options=_OPTIONS)
+def descend(recipe, shape, side_by_side, states, data, first, last):
     """Epochs `first` to `last` of the gradient method, for all networks."""
     transformation = recipe.transformation()
     samples = data.shape[0] - 1
@@ -118,14 +124,20 @@ def descend(recipe, shape, states, data, first, last):
 
     def epoch(i, state):
         value, slope = jax.value_and_grad(loss)(state.theta, i)
-        good = jnp.isfinite(value) & jnp.all(jnp.isfinite(slope)) & (state.failed < 0)
         change, moments = transformation.update(slope, state.moments, state.theta)
         moved = optax.apply_updates(state.theta, change)
+        finite = [
+            jnp.all(jnp.isfinite(x)) for x in jax.tree.leaves((slope, moved, moments))
+        ]
+        known = jnp.isfinite(value) & (state.failed < 0)
+        good = known & jnp.stack(finite).all()
         better = good & (value < state.best_loss) & (horizon(i) == samples)
         keep = lambda new, old: jnp.where(good, new, old)
+        last_good = jnp.where(known, state.theta, state.good)
         return State(
-            theta=keep(moved, state.theta),
+            theta=keep(moved, last_good),
             moments=jax.tree.map(keep, moments, state.moments),
+            good=last_good,
             best=jnp.where(better, state.theta, state.best),
             best_loss=jnp.where(better, value, state.best_loss),
             polished=state.polished,
@@ -134,19 +146,21 @@ def descend(recipe, shape, states, data, first, last):
             failed=jnp.where(good | (state.failed >= 0), state.failed, i),
         )
 
-    return _each(lambda state: jax.lax.fori_loop(first, last, epoch, state), states)
+    run = lambda state: jax.lax.fori_loop(first, last, epoch, state)
+    return _each(run, states, side_by_side)
 
 
 @eqx.filter_jit
-def settle(shape, states, data, single):
+def settle(shape, side_by_side, states, data, single):
     """What a training starts to polish, or returns without a polish.
 
-    The last update is judged as well: its loss is known before no epoch.
+    The last update is judged as well: its loss is known before no epoch. So is where a
+    network stood that was lost while its horizon grew: until then all were of a part.
     """
 
     def one(state):
         value = jnp.mean(losses(_assemble(shape, state.theta), single))
-        better = (value < state.best_loss) & (state.failed < 0)
+        better = value < state.best_loss
         best = jnp.where(better, state.theta, state.best)
         least = jnp.where(better, value, state.best_loss)
         polished = best.astype(data.dtype)
@@ -154,11 +168,11 @@ def settle(shape, states, data, single):
             lambda s: (s.best, s.best_loss, s.polished), state, (best, least, polished)
         )
 
-    return _each(one, states)
+    return _each(one, states, side_by_side)
 
 
-@functools.partial(jax.jit, static_argnums=0, compiler_options=_OPTIONS)
-def polish(shape, states, data, first, last):
+@functools.partial(jax.jit, static_argnums=(0, 1), compiler_options=_OPTIONS)
+def polish(shape, side_by_side, states, data, first, last):
     """Steps `first` to `last` of Levenberg–Marquardt, for all networks.
 
     Each takes the Jacobian of all errors once, tries several dampings and keeps the best.
@@ -226,10 +240,11 @@ def polish(shape, states, data, first, last):
         waiting = jnp.isfinite(state.damping) & (state.failed < 0)
         return jax.lax.cond(waiting, lambda: step(i, state), lambda: rest(i, state))
 
-    return _each(lambda state: jax.lax.fori_loop(first, last, guarded, state), states)
+    run = lambda state: jax.lax.fori_loop(first, last, guarded, state)
+    return _each(run, states, side_by_side)
 
 
 @eqx.filter_jit
-def judge(models, data):
+def judge(models, side_by_side, data):
     """Eq. (14) for every network, shape `(S,)`."""
-    return _each(lambda model: jnp.mean(losses(model, data)), models)
+    return _each(lambda model: jnp.mean(losses(model, data)), models, side_by_side)

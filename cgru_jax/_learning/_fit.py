@@ -58,7 +58,8 @@ class Fit(eqx.Module):
       known; `noisy_loss`: on those with noise.
     - `losses`: shape `(steps,)`, the training loss before every step.
     - `failed_at`: the step at which the loss was no number any more, else −1.
-    - `result`: `successful`, or `loss_lost`: then the model is the best before that.
+    - `result`: `successful`, or `loss_lost`: then the model is the best before that; while
+      the horizon still grew, and losses of a part were all there was, the last before.
     """
 
     model: Forecaster
@@ -108,6 +109,11 @@ def fit(
     **Source:** eq. (14) of the ICLR 2019 submission; growing horizon and polish: derived
     here.
     """
+    return _fit(model, data, recipe, block, resume, callback, _engine.abreast())
+
+
+def _fit(model, data, recipe, block, resume, callback, abreast):
+    """The same, with the networks trained one after the other or side by side."""
     recipe = recipe_of(recipe)
     data = as_time_series("fit", data)
     alone = model.C.ndim == 2
@@ -128,17 +134,15 @@ def fit(
         first = jnp.asarray(step, jnp.int32)
         if step < recipe.epochs:
             end = min(end, recipe.epochs)
-            states = _engine.descend(
-                recipe, shape, states, single, first, jnp.asarray(end, jnp.int32)
-            )
+            last = jnp.asarray(end, jnp.int32)
+            states = _engine.descend(recipe, shape, abreast, states, single, first, last)
             if end == recipe.epochs:
-                states = _engine.settle(shape, states, double, single)
+                states = _engine.settle(shape, abreast, states, double, single)
         else:
             if step == 0:  # a polish alone
-                states = _engine.settle(shape, states, double, single)
-            states = _engine.polish(
-                shape, states, double, first, jnp.asarray(end, jnp.int32)
-            )
+                states = _engine.settle(shape, abreast, states, double, single)
+            last = jnp.asarray(end, jnp.int32)
+            states = _engine.polish(shape, abreast, states, double, first, last)
         step = end
         if callback is not None:
             now = states.theta if step < recipe.epochs else states.polished
@@ -146,7 +150,9 @@ def fit(
             models = _engine.assembled(shape, now)
             checkpoint = Checkpoint(step, states, key)
             callback(Progress(step, recipe.steps, loss, models, checkpoint))
-    return _result(shape, states, data, recipe, alone)
+    if step < recipe.epochs:  # all were lost
+        states = _engine.settle(shape, abreast, states, double, single)
+    return _result(shape, abreast, states, data, alone)
 
 
 def _resumed(resume, key, fresh):
@@ -164,16 +170,13 @@ def _resumed(resume, key, fresh):
     return int(resume.step), jax.tree.unflatten(structure, map(jnp.asarray, given))
 
 
-def _result(shape, states, data, recipe, alone):
-    # A network that failed on the way has never come to `settle`.
-    early = (states.failed >= 0) & (states.failed < recipe.epochs)
-    dtype = states.polished.dtype
-    found = jnp.where(early[:, None], states.best.astype(dtype), states.polished)
-    models = _engine.assembled(shape, found)
+def _result(shape, abreast, states, data, alone):
+    models = _engine.assembled(shape, states.polished)
     heldout = data.heldout if data.clean is None else data.clean
     sets = (data.train, heldout, data.heldout)
+    dtype = states.polished.dtype
     train, clean, noisy = (
-        _engine.judge(models, feature_first(x).astype(dtype)) for x in sets
+        _engine.judge(models, abreast, feature_first(x).astype(dtype)) for x in sets
     )
     result = eqx.filter_vmap(
         lambda f: choose(RESULTS, RESULTS.successful, (f >= 0, RESULTS.loss_lost))

@@ -20,8 +20,8 @@ HALVINGS = 6  # of a step after which the dynamics could not be found
 class Shaped(NamedTuple):
     """A cell that was shaped.
 
-    - `cell`; `lack`: shape `(steps + 1, k)`, what was wanted less what was there, at the
-      start and after every step; `memory`: of the last step.
+    - `cell`: the one that lacks least; `memory`: with it. `lack`: shape `(steps + 1, k)`,
+      what was wanted less what was there, at the start and after every step.
     - `result`: `successful`, or `not_converged` with the best cell that was reached.
     """
 
@@ -73,13 +73,15 @@ def fit_portrait(
         slope, (value, following) = jax.jacfwd(lack, has_aux=True)(theta)
         return value, slope, following
 
+    worst = lambda value: float(jnp.max(jnp.abs(value)))
     value, slope, following = demand(theta, memory)
     if value.ndim != 1:
         raise ValueError(
             f"{verb}: wanted must return what is lacking, shape (k,), got {value.shape}."
         )
     rows, good = [np.asarray(value)], bool(jnp.all(jnp.isfinite(slope)))
-    while good and len(rows) <= steps and not float(jnp.max(jnp.abs(value))) <= tol:
+    best = worst(value), theta, following
+    while good and len(rows) <= steps and not worst(value) <= tol:
         part = jnp.minimum(1, LARGEST / jnp.max(jnp.abs(value)))
         move = -jnp.linalg.lstsq(slope, part * value)[0]
         for _ in range(HALVINGS):
@@ -88,8 +90,10 @@ def fit_portrait(
             if good:
                 theta, (value, slope, following) = theta + move, trial
                 rows.append(np.asarray(value))
+                if not worst(value) >= best[0]:
+                    best = worst(value), theta, following
                 break
             move = move / 2
-    reached = bool(jnp.max(jnp.abs(value)) <= tol)
-    result = RESULTS.successful if reached else RESULTS.not_converged
+    least, theta, following = best
+    result = RESULTS.successful if least <= tol else RESULTS.not_converged
     return Shaped(build(theta), np.array(rows), following, result)

@@ -1,6 +1,7 @@
 """How a network is trained: what the paper did, and what does better."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 
 import optax
@@ -31,8 +32,10 @@ class Recipe:
     def __post_init__(self):
         for name, least in (("epochs", 0), ("shortest", 1), ("ramp", 0), ("polish", 0)):
             check_whole("Recipe", name, getattr(self, name), least)
-        if not self.rate > 0:
-            raise ValueError(f"Recipe: rate must be positive, got {self.rate!r}.")
+        if not isinstance(self.rate, int | float) or not 0 < self.rate < math.inf:
+            raise ValueError(
+                f"Recipe: rate must be a positive finite number, got {self.rate!r}."
+            )
         if not callable(self.optimiser):
             raise ValueError(
                 "Recipe: optimiser must make an optax transformation from a learning rate, "

@@ -1,6 +1,7 @@
 """Which bifurcations a network goes through while it is trained."""
 
 import contextlib
+import functools
 from typing import NamedTuple
 
 import jax
@@ -9,7 +10,7 @@ import numpy as np
 
 from .._equilibria import enumerate_equilibria, find_equilibria
 from .._errors import check_whole, check_x64
-from .._results import KINDS
+from .._results import KINDS, RESULTS
 from .._sweep import sweep
 from . import _measure
 from ._data import as_time_series
@@ -18,7 +19,7 @@ from ._forecaster import Forecaster
 from ._recipe import Recipe
 
 STARTS = 8  # orbits that are followed to see whether a network oscillates
-APPROACH = 1_500  # samples of them; the window of `cycle_of` is the last thousand
+APPROACH = 1_500  # samples of them, where that is enough
 CAPACITY = 24
 
 
@@ -42,7 +43,8 @@ class Record(NamedTuple):
 
     - `fit`: the training. `steps`: shape `(k,)`, where the network was looked at.
     - `counts`: shape `(k, 3)`, proved numbers of sinks, sources and saddles; −1 where the
-      proof stayed undecided. `period`: shape `(k,)` in samples, NaN without oscillation.
+      proof stayed undecided. `period`: shape `(k,)` in samples; NaN where all orbits come
+      to rest, infinite where some neither rest nor repeat.
     - `changes`: in order, each located to the step.
     """
 
@@ -158,9 +160,13 @@ def _look(models, starts, chunk, prove):
     periods = np.full(size, np.nan)
     for k in range(size):
         member = jax.tree.map(lambda x, k=k: x[k], models)
-        outputs = np.asarray(_measure.run(member, starts, APPROACH)[1])
-        cycle = _measure.cycle_of(outputs)
-        periods[k] = np.nan if cycle["period"] is None else cycle["period"]
+        states, outputs = map(np.asarray, _measure.run(member, starts, APPROACH))
+        further = functools.partial(_measure.run_on, member)
+        cycle = _measure.cycle_of(states, outputs, further)
+        if cycle["period"] is not None:
+            periods[k] = cycle["period"]
+        elif cycle["result"] == RESULTS.no_period:
+            periods[k] = np.inf
     return np.column_stack([counts, periods])
 
 
@@ -168,7 +174,7 @@ def _differences(seen):
     """Pairs of looks that differ, of which those between them are undecided, if any."""
     last = None
     for k, look in enumerate(seen):
-        if look[0] < 0:
+        if look[0] < 0 or np.isinf(look[3]):
             continue
         if last is not None:
             before = seen[last]

@@ -11,7 +11,7 @@ from .._cycles import Cycle, find_cycle
 from .._equilibria import Equilibria, enumerate_equilibria, find_equilibria, grid
 from .._integrate import integrate
 from .._lyapunov import lyapunov_exponents
-from .._results import KINDS
+from .._results import KINDS, RESULTS
 from .._systems import Flow, Map
 from .._targets import Target
 from . import _measure
@@ -22,6 +22,7 @@ STARTS = 64  # from which long orbits begin
 PROVABLE = 2  # units; a third costs minutes where two cost milliseconds
 DENSE = 61  # starts per axis where an equilibrium was missed
 AHEAD = 400  # samples over which the valid time is measured
+LENGTH = 0.05  # of its period, by which a learned cycle may be longer or shorter
 SHAPE = 0.5  # standard deviations: a cycle that lies farther off is another one
 PLACES = 81  # on the line; 64 on the ring
 HORIZONS = (29, 100, 300, 1_000)  # samples: one, three, ten and thirty of the trained
@@ -30,18 +31,21 @@ HORIZONS = (29, 100, 300, 1_000)  # samples: one, three, ten and thirty of the t
 class Dynamics(eqx.Module):
     """What was learned: the closed loop of a `Forecaster`, under the input zero.
 
-    - `equilibria`: of the closed loop in the reading of the model. For a `Map` the
-      multipliers are 1 + eigenvalues; the eigenvalues themselves are those of the flow.
+    - `reading`: of the model, `Map` or `Flow`.
+    - `equilibria`: of the closed loop. Their eigenvalues λ are those of the cell read as a
+      flow; the multipliers of a sample are 1 + λ of a `Map` and exp λ of a `Flow`.
     - `signature`: sinks, sources, saddles. `index_sum`: +1, or an equilibrium is missing.
     - `proved`: whether it is proved that there are no others.
     - `cycle`: a dict with `period` in units of time (None without a cycle), `fraction` of
-      the starts that come to it, `spread`, `low`, `high`, and the rest of `measures`.
+      the starts that come to it, `result` (`no_cycle`: all come to rest; `no_period`: some
+      neither rest nor repeat), and with a cycle `spread`, `low` and `high`.
     - `flow_cycle`: of the same weights as a differential equation, one sample a unit of its
       time, with Floquet multipliers; None where that was not asked for or there is none.
     - `exponents`: Lyapunov exponents per unit of time on the attractor, the largest first.
     - `measures`: numbers by name that compare with the target; `verdict`: a sentence.
     """
 
+    reading: type = eqx.field(static=True)
     equilibria: Equilibria
     signature: tuple[int, int, int]
     index_sum: float
@@ -62,8 +66,8 @@ class Dynamics(eqx.Module):
             "proved": self.proved,
             "equilibria": {
                 "points": np.asarray(self.equilibria.points)[used],
-                "multipliers": 1 + values,
-                "eigenvalues": values,
+                "multipliers": 1 + values if self.reading is Map else np.exp(values),
+                "flow_eigenvalues": values,
             },
             "period": self.cycle["period"],
             "cycle": {k: v for k, v in self.cycle.items() if k != "orbit"},
@@ -124,7 +128,7 @@ def reverse_engineer(
         int(equilibria.tally(kind)) for kind in (KINDS.sink, KINDS.source, KINDS.saddle)
     )
     states, outputs = map(np.asarray, _measure.run(model, starts.T, _measure.LONG))
-    cycle = _measure.cycle_of(outputs)
+    cycle = _measure.cycle_of(states, outputs, functools.partial(_measure.run_on, model))
     last = jnp.asarray(states[-1, :, 0])
     growth = lyapunov_exponents(
         Map(functools.partial(_measure.increment, model)),
@@ -143,6 +147,7 @@ def reverse_engineer(
         cycle["period"] *= step
     measures = {} if target is None else _compare(model, target, starts, cycle, step)
     found = Dynamics(
+        model.reading,
         equilibria,
         signature,
         float(equilibria.index_sum),
@@ -204,7 +209,7 @@ def _compare_cycle(model, target, starts, cycle, step):
     ahead = np.asarray(_measure.run(model, starts.T, AHEAD)[1])
     truth = np.asarray(_truth(target.field, target.drive, starts, AHEAD, step))
     measures = {"valid_time": float(step * np.median(_measure.valid_samples(ahead, truth)))}
-    if cycle["period"] is not None:
+    if cycle["period"] is not None and {"period", "point"} <= target.truth.keys():
         point = jnp.asarray([target.truth["point"]], float)
         lap = target.truth["period"] / _measure.WINDOW
         true = _truth(target.field, target.drive, point, _measure.WINDOW, lap)
@@ -259,33 +264,42 @@ def _compare_ring(model):
 
 
 def _verdict(found, target):
-    sinks, sources, saddles = found.signature
-    counts = f"{sinks} sinks, {sources} sources, {saddles} saddles"
+    words = zip(found.signature, ("sink", "source", "saddle"), strict=True)
+    counts = ", ".join(f"{n} {word}{'s' * (n != 1)}" for n, word in words)
+    others = int(found.equilibria.count) - sum(found.signature)
+    if others:
+        counts += f" and {others} on the verge of being another"
+    if not found.proved:
+        counts += " (searched for, not proved to be all)"
     cycle = found.cycle
     if found.index_sum != 1:
         return (
             f"Undecided: {counts}, but the indices sum to {found.index_sum:g} and not to "
             "one: an equilibrium is missing, or several lie beside each other on a line."
         )
-    oscillates = (
-        f"an oscillation of period {cycle['period']:.5g} that {cycle['fraction']:.0%} of "
-        "the starts come to"
-        if cycle["period"] is not None
-        else "no oscillation"
-    )
-    what = f"{counts}; {oscillates}."
+    if cycle["period"] is not None:
+        orbits = (
+            f"an oscillation of period {cycle['period']:.5g} that {cycle['fraction']:.0%} "
+            "of the starts come to"
+        )
+    elif cycle["result"] == RESULTS.no_period:
+        orbits = "orbits that neither rest nor repeat"
+    else:
+        orbits = "no oscillation"
+    what = f"{counts}; {orbits}."
     kind = target.attractor if target else None
     if kind == "cycle":
-        right = cycle["fraction"] == 1.0 and found.measures["period_error"] ** 2 < 0.05**2
-        right = right and sinks == 0 and found.measures["hausdorff"] < SHAPE
         error = found.measures.get("period_error")
-        how = (
-            f" The period is off by {error:+.2%}, the cycle by at most "
+        if error is None:
+            return what if cycle["period"] is not None else f"Not learned: {what}"
+        right = cycle["fraction"] == 1.0 and abs(error) < LENGTH
+        right = right and found.signature[0] == 0 and found.measures["hausdorff"] < SHAPE
+        return (
+            ("Learned: " if right else "Not learned: ")
+            + what
+            + f" The period is off by {error:+.2%}, the cycle by at most "
             f"{found.measures['hausdorff']:.2g} standard deviations."
-            if error is not None
-            else ""
         )
-        return ("Learned: " if right else "Not learned: ") + what + how
     if kind == "line":
         lengths = found.measures["usable_length"]
         right = lengths["300"] >= 3.5

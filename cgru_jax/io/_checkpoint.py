@@ -11,13 +11,16 @@ import numpy as np
 from .._files import DamagedFile, read_arrays, write_bytes
 from .._learning import Checkpoint
 
-SCHEMA, VERSION = "cgru-jax training", 1
+SCHEMA, VERSION = "cgru-jax training", 2
+LARGEST = 2**30  # bytes: 30,000 small networks, and what a reader may hold in memory
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> Path:
     """Write `checkpoint` as an NPZ file with a header of JSON, whole or not at all.
 
     **Returns:** the path.
+
+    **Raises:** `ValueError` for more than 1 GiB, which `read_checkpoint` would refuse.
     """
     arrays = {
         f"array_{i}": np.asarray(leaf)
@@ -33,6 +36,11 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> Path:
     header["sha256"] = _digest(header, arrays.values())
     data = io.BytesIO()
     np.savez(data, allow_pickle=False, header=np.array(json.dumps(header)), **arrays)
+    if data.tell() > LARGEST:
+        raise ValueError(
+            f"{path}: a checkpoint of {data.tell() // 2**20} MiB, more than the "
+            f"{LARGEST // 2**20} MiB that are read again: train fewer networks at once."
+        )
     return write_bytes(path, data.getvalue())
 
 
@@ -42,7 +50,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     **Raises:** `OSError` if it cannot be opened, `DamagedFile` if it is no checkpoint, is
     damaged, or is of a later version.
     """
-    held = read_arrays(path)
+    held = read_arrays(path, LARGEST)
     try:
         header = json.loads(str(held["header"]))
         schema, version = header["schema"], header["version"]

@@ -16,7 +16,8 @@ def read_trajectories(path: Path, *, seed: int = 0) -> TimeSeries:
 
     A CSV file has a header `trajectory,time,…`; the columns that follow are what is
     observed, and each trajectory has the same, equally spaced times. An NPZ file has
-    `trajectories` of shape `(N, t, q)` and `times` of shape `(t,)` or a number `step`.
+    `trajectories` of shape `(N, t, q)` and `times` of shape `(t,)`, a number `step`, or
+    both, which must agree.
 
     **Raises:** `ValueError` that names the culprit; `DamagedFile` for what is no such file.
     """
@@ -33,17 +34,21 @@ def read_trajectories(path: Path, *, seed: int = 0) -> TimeSeries:
 
 def _from_csv(path):
     try:
-        rows = [row for row in csv.reader(io.StringIO(read_text(path))) if row]
+        reader = csv.reader(io.StringIO(read_text(path)))
+        rows = [(reader.line_num, row) for row in reader if row]
     except csv.Error as error:
         raise ValueError(f"{path}: not valid CSV: {error}.") from None
-    header = [name.strip() for name in rows[0]] if rows else []
+    header = [name.strip() for name in rows[0][1]] if rows else []
     if header[:2] != ["trajectory", "time"] or len(header) < 3:
         raise ValueError(
             f"{path}: the columns must be trajectory, time and what is observed, got "
             f"{', '.join(header) or 'none'}."
         )
+    twice = [name for i, name in enumerate(header) if name in header[:i]]
+    if twice:
+        raise ValueError(f"{path}: there are two columns {twice[0]!r}; rename one.")
     groups = {}
-    for number, row in enumerate(rows[1:], 2):
+    for number, row in rows[1:]:
         if len(row) != len(header):
             raise ValueError(
                 f"{path}: line {number} has {len(row)} columns, the header {len(header)}."
@@ -83,7 +88,13 @@ def _from_npz(path):
             f"{', '.join(held) or 'nothing'}."
         )
     trajectories = held["trajectories"]
-    if "step" in held:
+    if "times" not in held:
         return trajectories, held["step"]
     samples = trajectories.shape[1] if trajectories.ndim == 3 else 0
-    return trajectories, equal_step(str(path), held["times"], samples)
+    step = equal_step(str(path), held["times"], samples)
+    if "step" in held and not np.allclose(held["step"], step, rtol=1e-5):
+        raise ValueError(
+            f"{path}: step is {held['step']}, but the times are {step:g} apart; leave one "
+            "of them out."
+        )
+    return trajectories, step
