@@ -48,11 +48,13 @@ if TYPE_CHECKING:
     from ._conditions import locate_period_doubling as locate_period_doubling
     from ._cycles import Cycle as Cycle
     from ._cycles import CycleBranch as CycleBranch
+    from ._cycles import CycleCurve as CycleCurve
     from ._cycles import CycleFold as CycleFold
-    from ._cycles import CycleFoldCurve as CycleFoldCurve
     from ._cycles import find_cycle as find_cycle
     from ._cycles import locate_cycle_fold as locate_cycle_fold
+    from ._cycles import trace_cycle_doubling_curve as trace_cycle_doubling_curve
     from ._cycles import trace_cycle_fold_curve as trace_cycle_fold_curve
+    from ._cycles import trace_cycle_torus_curve as trace_cycle_torus_curve
     from ._cycles import trace_cycles as trace_cycles
     from ._equilibria import Equilibria as Equilibria
     from ._equilibria import SlowPoints as SlowPoints
@@ -199,8 +201,10 @@ _HOMES = {
     "CycleFold": "_cycles",
     "locate_cycle_fold": "_cycles",
     "trace_cycles": "_cycles",
-    "CycleFoldCurve": "_cycles",
+    "CycleCurve": "_cycles",
+    "trace_cycle_doubling_curve": "_cycles",
     "trace_cycle_fold_curve": "_cycles",
+    "trace_cycle_torus_curve": "_cycles",
     "Equilibria": "_equilibria",
     "SlowPoints": "_equilibria",
     "enumerate_equilibria": "_equilibria",

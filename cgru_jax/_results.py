@@ -108,6 +108,10 @@ class RESULTS(eqx.Enumeration):
         "The period grew beyond `longest`: an equilibrium is about to appear on the cycle, "
         "or the cycle is about to meet a saddle."
     )
+    resonance = (
+        "Two multipliers on the circle met at 1 or −1: a strong resonance is near, where "
+        "curves of folds or of period doublings begin."
+    )
     saddle_node = (
         "The saddle is about to meet a node: beyond, the orbit is one of a saddle-node, "
         "and a cycle ends where that appears on it."

@@ -49,13 +49,14 @@ def derivatives(field, point: Float[Array, " n"]) -> Float[Array, "4 n"]:
 
 
 def defects(
-    field, points: Float[Array, "N n"], steps: Float[Array, " N"]
+    field, points: Float[Array, "N n"], steps: Float[Array, " N"], end=None
 ) -> Float[Array, "N n"]:
-    """What each interval lacks to be a piece of an orbit; the last one ends at the first
-    point. `steps`: how long each takes."""
-    here = jax.vmap(lambda x: derivatives(field, x))(points)
-    there = jnp.roll(here, -1, axis=0)
-    lack = jnp.roll(points, -1, axis=0) - points
+    """What each interval lacks to be a piece of an orbit; the last one ends at `end`, by
+    default the first point. `steps`: how long each takes."""
+    every = points if end is None else jnp.concatenate([points, end[None]])
+    towers = jax.vmap(lambda x: derivatives(field, x))(every)
+    here, there = towers[: len(points)], jnp.roll(towers, -1, axis=0)[: len(points)]
+    lack = jnp.roll(every, -1, axis=0)[: len(points)] - points
     for k, weight in enumerate(_WEIGHTS):
         total = here[:, k] + (-1) ** k * there[:, k]
         lack = lack - weight * steps[:, None] ** (k + 1) * total

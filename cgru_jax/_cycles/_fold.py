@@ -10,8 +10,8 @@ from jaxtyping import Array, ArrayLike, Float
 from .._conditions import AbstractCondition, hoist_field, locate
 from .._results import RESULTS
 from .._systems import Flow
+from ._along import INTERVALS, pose_cycle
 from ._base import Cycle, extremes, fold_test
-from ._branch import INTERVALS, pose_cycle
 from ._collocation import pieces_through
 from ._moving import begin, equations, field_at, split
 

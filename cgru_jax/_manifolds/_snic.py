@@ -10,7 +10,7 @@ from jaxtyping import Array, ArrayLike, Bool, Float
 from .._bifurcation._base import blank
 from .._conditions import FoldCondition, as_field, hoist_field, locate, null_vectors
 from .._cycles import Cycle
-from .._cycles._branch import pose_cycle
+from .._cycles._along import pose_cycle
 from .._results import RESULTS, choose
 from .._systems import Flow
 
