@@ -143,24 +143,27 @@ def apart(tree):
     """The same values, computed once and stored.
 
     XLA fuses cheap arithmetic into each of its consumers and computes it again for every
-    one: without this, a box test costs ten times its own operations. A loop that runs once,
-    but of which nobody can tell while compiling, keeps the two sides apart.
+    one: without this, a box test costs ten times its own operations.
     """
     leaves, structure = jax.tree.flatten(tree)
-    arrays = [x for x in leaves if jnp.ndim(x)]
-    if not arrays:
-        return tree
-    first = (arrays[0].ravel()[0] > 0).astype(jnp.int32)
-
-    def body(state):
-        i, values = state
-        # Handed through as they are, the values would be moved out of the loop.
-        return i + 1, [
-            jnp.where(i == first, x, ~x if x.dtype == bool else -x) for x in values
-        ]
-
-    _, stored = jax.lax.while_loop(lambda state: state[0] <= first, body, (first, arrays))
-    stored = iter(stored)
+    stored = iter(once(lambda x: x, [x for x in leaves if jnp.ndim(x)]))
     return jax.tree.unflatten(
         structure, [next(stored) if jnp.ndim(x) else x for x in leaves]
+    )
+
+
+def once(function, values):
+    """`function` of each of the arrays, in kernels that share nothing with others.
+
+    XLA would fuse it into every consumer, an elementary function too. What stands in a
+    branch stays there, if nobody can tell while compiling that it is always taken.
+    """
+    if not values:
+        return values
+    first = values[0].ravel()[0]
+    return jax.lax.cond(
+        first * 0 != 1,
+        lambda values: [function(x) for x in values],
+        lambda values: [~x if x.dtype == bool else -x for x in values],
+        values,
     )

@@ -14,14 +14,7 @@ from ._nodes import Node
 CALLS = _scalars.CALLS | {"custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr"}
 UNARY = {
     "neg": nodes.negate,
-    "tanh": functions.tanh,
-    "logistic": functions.logistic,
-    "exp": functions.exp,
-    "expm1": functions.expm1,
-    "log": functions.log,
-    "log1p": functions.log1p,
-    "sqrt": functions.sqrt,
-    "rsqrt": lambda a: nodes.reciprocal(functions.sqrt(a)),
+    "rsqrt": lambda a: nodes.reciprocal(_increasing("sqrt", a)),
     "sin": functions.sin,
     "cos": functions.cos,
     "abs": functions.absolute,
@@ -44,6 +37,7 @@ REDUCTIONS = {
     "reduce_max": nodes.maximum,
     "reduce_min": nodes.minimum,
 }
+ARITHMETIC = frozenset((*UNARY, *BINARY, *functions.INCREASING))
 SUMS = frozenset(("dot_general", *REDUCTIONS))
 # Treated one by one in `_elementwise`.
 SPECIAL = frozenset("integer_pow pow clamp convert_element_type select_n".split())
@@ -74,7 +68,7 @@ def enclose(program, constants, centre, radii) -> list[Node]:
     box = np.empty(len(centre), object)
     box[:] = [nodes.variable(radii, j, c) for j, c in enumerate(centre)]
     (value,) = _walk(program.jaxpr, [*pools, box], radii)
-    return [_without_positive_factors(node).stored() for node in value.ravel()]
+    return nodes.store([_without_positive_factors(node) for node in value.ravel()])
 
 
 def contract(node: Node, box: list) -> list:
@@ -125,6 +119,8 @@ def _apply(equation, operands, radii):
     if name in SUMS and not _is_double(equation):
         raise _unsupported(name, f"of {equation.outvars[0].aval.dtype}")
     if name == "dot_general":
+        # Every component of a product of matrices consumes the whole row.
+        operands = [_like(a, nodes.store(list(a.ravel()))) for a in operands]
         return [_scalars.contract(equation, *operands, nodes.multiply, nodes.add)]
     if name in REDUCTIONS:
         if not operands[0].size:  # of nothing: 0 or 1, whatever the box
@@ -135,7 +131,10 @@ def _apply(equation, operands, radii):
         with jax.ensure_compile_time_eval():
             value = equation.primitive.bind(**equation.params)
         return [_pool(np.asarray(value), lambda x: nodes.constant(radii, float(x)))]
-    if not any(name in known for known in (UNARY, BINARY, SPECIAL, EXACT)):
+    if name in functions.INCREASING and _is_double(equation):
+        (operand,) = operands
+        return [_like(operand, functions.increasing(name, list(operand.ravel())))]
+    if not any(name in known for known in (ARITHMETIC, SPECIAL, EXACT)):
         raise _unsupported(name)
     if any(
         jnp.issubdtype(atom.aval.dtype, jnp.complexfloating) for atom in equation.outvars
@@ -146,14 +145,12 @@ def _apply(equation, operands, radii):
     outputs = [
         _elementwise(equation, scalars, radii) for scalars in zip(*grids, strict=True)
     ]
-    pool = np.empty(len(outputs), object)
-    pool[:] = outputs
-    return [pool.reshape(shape)]
+    return [_like(np.empty(shape, object), outputs)]
 
 
 def _elementwise(equation, scalars, radii):
     name = equation.primitive.name
-    if name in UNARY | BINARY and not _is_double(equation):
+    if name in ARITHMETIC and not _is_double(equation):
         # Whole or narrow numbers wrap and round in their own way.
         return _exactly(equation, scalars, radii, f"of {equation.outvars[0].aval.dtype}")
     if name in UNARY:
@@ -205,9 +202,9 @@ def _pow(a, b):
         if b.centre.is_integer() and abs(b.centre) <= 64:
             return nodes.power(a, int(b.centre))
         if b.centre == 0.5:
-            return functions.sqrt(a)
+            return _increasing("sqrt", a)
     # Defined for a base ≥ 0 only, like the power itself, and zero where that is.
-    value = functions.exp(nodes.multiply(b, functions.log(a)))
+    value = _increasing("exp", nodes.multiply(b, _increasing("log", a)))
     return value if a.positive else value.perhaps_zero()
 
 
@@ -241,6 +238,18 @@ def _reduce(operation, operand, axes):
 def _indices(operand):
     """The plain values of index operands, if they are known while tracing."""
     return _pool(operand, lambda a: a.centre)
+
+
+def _increasing(name, a):
+    return functions.increasing(name, [a])[0]
+
+
+def _like(array, nodes) -> np.ndarray:
+    """An array of nodes in the shape of another."""
+    pool = np.empty(array.shape, object)
+    for i, node in zip(np.ndindex(pool.shape), nodes, strict=True):
+        pool[i] = node
+    return pool
 
 
 def _known(a) -> bool:

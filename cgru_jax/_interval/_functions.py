@@ -6,43 +6,33 @@ import numpy as np
 
 from . import _base as iv
 from ._base import EPS, ERRORS
-from ._nodes import Node, inside_of, middle_of, of_one, sign_of
+from ._nodes import Node, inside_of, middle_of, of_one, sign_of, store
 
 
-def tanh(a: Node) -> Node:
-    return _increasing(a, "tanh", jnp.tanh, _tanh_slope, -1.0, 1.0, sign_of(a))
-
-
-def logistic(a: Node) -> Node:
-    return _increasing(a, "logistic", jax.nn.sigmoid, _logistic_slope, 0.0, 1.0, "positive")
-
-
-def exp(a: Node) -> Node:
-    return _increasing(a, "exp", jnp.exp, lambda x, y: y, 0.0, np.inf, "positive")
-
-
-def expm1(a: Node) -> Node:
-    return _increasing(
-        a, "expm1", jnp.expm1, lambda x, y: iv.add(y, 1.0), -1.0, np.inf, sign_of(a)
-    )
-
-
-def log(a: Node) -> Node:
-    return _increasing(a, "log", jnp.log, lambda x, y: iv.reciprocal(x))
-
-
-def log1p(a: Node) -> Node:
-    return _increasing(
-        a, "log1p", jnp.log1p, lambda x, y: iv.reciprocal(iv.add(x, 1.0)),
-        -np.inf, np.inf, sign_of(a),
-    )  # fmt: skip
-
-
-def sqrt(a: Node) -> Node:
-    return _increasing(
-        a, "sqrt", jnp.sqrt, lambda x, y: iv.multiply(0.5, iv.reciprocal(y)),
-        0.0, np.inf, "positive" if a.positive else "nonnegative",
-    )  # fmt: skip
+def increasing(name: str, nodes: list[Node]) -> list[Node]:
+    """An increasing function of several numbers, all of them computed in one kernel."""
+    function, slope, least, most, sign = INCREASING[name]
+    error = ERRORS[name] * EPS
+    nodes = store(nodes)
+    arguments = []
+    for a in nodes:
+        inside = inside_of(a)
+        arguments += [iv.low(inside), iv.high(inside), middle_of(a, inside)]
+    values = _together(function, arguments)
+    results = []
+    for i, a in enumerate(nodes):
+        begin, end, middle = values[3 * i : 3 * i + 3]
+        ends = (
+            jnp.maximum(iv.down(begin, error), least),
+            jnp.minimum(iv.up(end, error), most),
+        )
+        results.append(
+            of_one(
+                a, lambda _, ends=ends: ends, lambda _, middle=middle: middle, slope,
+                ERRORS[name], sign(a), rising=True,
+            )
+        )  # fmt: skip
+    return results
 
 
 def sin(a: Node) -> Node:
@@ -71,40 +61,13 @@ def absolute(a: Node) -> Node:
     return of_one(a, value, jnp.abs, slope, 0.0, "nonnegative")
 
 
-def _increasing(a, name, function, slope, least=-np.inf, most=np.inf, sign=None):
-    """An increasing function with these bounds."""
-    error = ERRORS[name] * EPS
-    a = a.stored()
-    inside = inside_of(a)
-    ends = iv.low(inside), iv.high(inside), middle_of(a, inside)
-    *ends, middle = _once(function, ends)
-
-    def value(_):
-        return (
-            jnp.maximum(iv.down(ends[0], error), least),
-            jnp.minimum(iv.up(ends[1], error), most),
-        )
-
-    return of_one(a, value, lambda _: middle, slope, ERRORS[name], sign, rising=True)
-
-
-def _once(function, values):
-    """`function` of every value, in a kernel of its own.
-
-    XLA would fuse an elementary function into every consumer and compute it as often as it
-    is consumed, at many times the cost of the whole box. A loop keeps it apart, if nobody
-    can tell while compiling that it runs once.
-    """
-    if jnp.ndim(values[0]) == 0:
+def _together(function, values):
+    """`function` of every value; over a block of boxes, in one kernel."""
+    shape = jnp.broadcast_shapes(*map(jnp.shape, values))
+    if not shape:
         return [function(x) for x in values]
-    values = [jnp.broadcast_to(x, jnp.shape(values[0])) for x in values]
-    first = (values[0].ravel()[0] > 0).astype(jnp.int32)
-
-    def body(state):
-        i, values = state
-        return i + 1, [function(x) for x in values]
-
-    return jax.lax.while_loop(lambda state: state[0] <= first, body, (first, values))[1]
+    stack = jnp.stack([jnp.broadcast_to(x, shape) for x in values])
+    return list(*iv.once(function, [stack]))
 
 
 def _tanh_slope(_, y):
@@ -152,3 +115,25 @@ def _wave(x, function, crest):
         jnp.where(passes(crest + 0.5), -1.0, least),
         jnp.where(passes(crest), 1.0, most),
     )
+
+
+def _positive(_):
+    return "positive"
+
+
+# By primitive: the function, its slope from an interval and its image, the least and the
+# greatest value, and the sign of the value.
+INCREASING = {
+    "tanh": (jnp.tanh, _tanh_slope, -1.0, 1.0, sign_of),
+    "logistic": (jax.nn.sigmoid, _logistic_slope, 0.0, 1.0, _positive),
+    "exp": (jnp.exp, lambda x, y: y, 0.0, np.inf, _positive),
+    "expm1": (jnp.expm1, lambda x, y: iv.add(y, 1.0), -1.0, np.inf, sign_of),
+    "log": (jnp.log, lambda x, y: iv.reciprocal(x), -np.inf, np.inf, lambda a: None),
+    "log1p": (
+        jnp.log1p, lambda x, y: iv.reciprocal(iv.add(x, 1.0)), -np.inf, np.inf, sign_of
+    ),
+    "sqrt": (
+        jnp.sqrt, lambda x, y: iv.multiply(0.5, iv.reciprocal(y)), 0.0, np.inf,
+        lambda a: sign_of(a) or "nonnegative",
+    ),
+}  # fmt: skip

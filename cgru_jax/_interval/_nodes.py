@@ -49,20 +49,10 @@ class Node:
             return self.range
         return iv.intersect(self.range, self._mean_value())
 
-    def stored(self):
-        """The same node, with its numbers computed once (`_base.apart` says why)."""
-        if self.affine:
-            return self
-        range_, centre, error, gradient = iv.apart(
-            (self.range, self.centre, self.error, self.gradient)
-        )
-        node = Node(self.radii, centre, error, gradient, lambda: range_, origin=self.origin)
-        node.positive, node.nonnegative = self.positive, self.nonnegative
-        return node
-
     def perhaps_zero(self):
         """The same node, of which it is only known that it is not negative."""
-        node = copy.copy(self.stored())
+        (node,) = store([self])
+        node = copy.copy(node)
         node.positive, node.nonnegative = False, True
         return node
 
@@ -81,6 +71,23 @@ class Node:
                 spread = spread + iv.magnitude(g) * r
         spread = spread * (1 + (len(self.radii) + 4) * EPS) + TINY
         return iv.down(self.centre - spread), iv.up(self.centre + spread)
+
+
+def store(nodes: list) -> list:
+    """The same nodes, with their numbers computed once (`_base.apart` says why)."""
+    numbers = [
+        None if a.affine else (a.range, a.centre, a.error, a.gradient) for a in nodes
+    ]
+    stored = []
+    for a, known in zip(nodes, iv.apart(numbers), strict=True):
+        if known is None:
+            stored.append(a)
+            continue
+        range_, centre, error, gradient = known
+        node = Node(a.radii, centre, error, gradient, lambda r=range_: r, origin=a.origin)
+        node.positive, node.nonnegative = a.positive, a.nonnegative
+        stored.append(node)
+    return stored
 
 
 def constant(radii, value) -> Node:
@@ -271,7 +278,7 @@ def of_one(a, value, function, slope, error, sign=None, rising=False):
     middle = function(middle_of(a, inside))
     own = jnp.abs(middle) * (error * EPS) if error else None
     grown = None if a.error is None else a.error * iv.magnitude(slopes)
-    node = Node(
+    return Node(
         a.radii,
         middle,
         None if own is None and grown is None else _error(own, grown),
@@ -279,7 +286,6 @@ def of_one(a, value, function, slope, error, sign=None, rising=False):
         lambda: outside,
         sign=sign,
     )
-    return node.stored() if rising else node
 
 
 def inside_of(a):
