@@ -24,6 +24,8 @@ class Verdict(NamedTuple):
     - `centre`, `spread`: every zero in `outer` lies in `centre ± spread` (Krawczyk).
     - `sign`: of the determinant of the Jacobian at the zero, if `unique`; NaN if rounding
       leaves it open.
+    - `weight`: by how much the components may change over the enlarged box, for each
+      coordinate: the sum of the greatest slopes.
     - `inverse`, `contraction`: rows of a matrix Y, and of bounds on |I − Y J| for every J
       between the gradients in `outer` (mean values included): see `distance`.
     """
@@ -37,6 +39,7 @@ class Verdict(NamedTuple):
     centre: list
     spread: list
     sign: Array
+    weight: list
     inverse: list
     contraction: list
 
@@ -60,12 +63,20 @@ def examine(program, constants, lowest: list, highest: list) -> Verdict:
     ]
     values = _interval.enclose(program, constants, middle, radii)
 
+    zero = jnp.zeros(jnp.shape(middle[0]))
     empty = jnp.zeros(jnp.shape(middle[0]), bool)
     for value in values:
         empty = empty | (low(value.tight) > 0) | (high(value.tight) < 0)
     box = list(zip(lowest, highest, strict=True))
     for value in values:
         box = _interval.contract(value, box)
+
+    greatest = [
+        [0.0 if g is None else _interval.magnitude(g) for g in v.gradient] for v in values
+    ]
+    for value, slopes in zip(values, greatest, strict=True):
+        box = _row(value, slopes, middle, radii, box)
+    weight = [sum(column) + zero for column in zip(*greatest, strict=True)]
 
     centre, spread, sign, inverse, contraction = _krawczyk(values, middle, radii)
     centre, spread, box, empty = _interval.apart((centre, spread, box, empty))
@@ -87,8 +98,8 @@ def examine(program, constants, lowest: list, highest: list) -> Verdict:
     box, empty, unique = _interval.apart((box, empty, unique))
     lows, highs = [b[0] for b in box], [b[1] for b in box]
     return Verdict(
-        empty, unique, lows, highs, outer_low, outer_high, centre, spread, sign, inverse,
-        contraction,
+        empty, unique, lows, highs, outer_low, outer_high, centre, spread, sign, weight,
+        inverse, contraction,
     )  # fmt: skip
 
 
@@ -147,6 +158,36 @@ def distance(program, constants, point: list, inverse: list, contraction: list):
         right = r + sum(w * other for w, other in zip(row, bound, strict=True))
         sound &= (right * (1 + 8 * (n + 1) * EPS) <= d) & (d >= 0)
     return step, noise, [jnp.where(sound, d, jnp.inf) for d in bound]
+
+
+def _row(value, greatest, middle, radii, box):
+    """Shrink a box to where the mean-value form of one component can be zero.
+
+    F(m) + Σ gⱼ (xⱼ − mⱼ) = 0 is solved for each coordinate whose slope has one sign.
+    """
+    n = len(middle)
+    error = 0.0 if value.error is None else value.error
+    box = list(box)
+    for j, g in enumerate(value.gradient):
+        if g is None:
+            continue
+        falling = high(g) < 0
+        # With the sign that makes the slope positive, between `least` and `most`.
+        least = jnp.where(falling, -high(g), low(g))
+        most = jnp.where(falling, -low(g), high(g))
+        centre = jnp.where(falling, -value.centre, value.centre)
+        others = sum((greatest[k] * radii[k] for k in range(n) if k != j), error)
+        others = others * (1 + (n + 4) * EPS) + TINY
+        top, bottom = _interval.up(centre + others), _interval.down(centre - others)
+        top = _interval.up(top / jnp.where(top > 0, least, most))
+        bottom = _interval.down(bottom / jnp.where(bottom > 0, most, least))
+        end = _interval.up(middle[j] - bottom)
+        begin = _interval.down(middle[j] - top)
+        sound = least > 0
+        box[j] = _interval.intersect(
+            box[j], (jnp.where(sound, begin, -jnp.inf), jnp.where(sound, end, jnp.inf))
+        )
+    return box
 
 
 def _krawczyk(values, middle, radii):
