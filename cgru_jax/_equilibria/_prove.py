@@ -206,22 +206,28 @@ def _refine(question, reading, arrays, constants, lowest, highest, proof):
     point = jax.lax.fori_loop(0, NEWTON, newton, (lowest + highest) / 2)
 
     # The enclosure sees no positive factors of the equation, which may have kept Newton's
-    # method from arriving, and may be zero elsewhere: its own steps do the rest.
+    # method from arriving, and may be zero elsewhere: its own steps do the rest. Numbers
+    # apart: in a vmap XLA would compute all of it again for each entry of an array.
     def correct(state):
         tries, point, step, _, _ = state
-        point = jnp.clip(point - step, lowest, highest)
+        point = [
+            jnp.clip(x - s, a, b)
+            for x, s, a, b in zip(point, step, lowest, highest, strict=True)
+        ]
         program = question.programs[0]
-        step, noise, near = distance(program, constants, list(point), *matrices)
-        return tries + 1, point, jnp.stack(step), jnp.stack(noise), jnp.stack(near)
+        return tries + 1, point, *distance(program, constants, point, *matrices)
 
     def open_(state):
         tries, _, step, noise, _ = state
-        settled = 2 * noise + 4 * jnp.finfo(scale.dtype).eps * scale
-        return (tries == 0) | (jnp.any(jnp.abs(step) > settled) & (tries < CORRECTIONS))
+        off = jnp.zeros((), bool)
+        for s, d in zip(step, noise, strict=True):
+            off |= jnp.abs(s) > 2 * d + 4 * jnp.finfo(scale.dtype).eps * scale
+        return (tries == 0) | (off & (tries < CORRECTIONS))
 
-    start = (0, point, *(jnp.zeros_like(point) for _ in range(3)))
+    none = [jnp.zeros_like(scale)] * n
+    start = (0, list(point), none, none, none)
     _, point, _, _, near = jax.lax.while_loop(open_, correct, start)
-    near = jnp.max(near) * (1 + 1e-9)
+    point, near = jnp.stack(point), jnp.max(jnp.stack(near)) * (1 + 1e-9)
     alone = jnp.min(jnp.minimum(point - lowest, highest - point)) * (1 - 1e-9)
     state = question.lift(arrays)(point)
     system = reading(question.increment(arrays))
