@@ -219,7 +219,8 @@ def search(
         )
 
     def settle(s):
-        return _settle(s, refine, parameters, low, high, capacity, lanes // 2)
+        # Zeros are compared in pairs: a few lanes of them at a time.
+        return _settle(s, refine, parameters, low, high, capacity, lanes // 4)
 
     def round_(s):
         s = jax.lax.while_loop(lambda s: busy(s) & (s.waiting <= room - lanes), advance, s)
@@ -458,7 +459,8 @@ def in_order(found, low, high) -> Found:
     members, n = low.shape
     lanes = min(LANES, members)
     several = found.count > 1
-    order = jnp.where(jnp.arange(members) < jnp.sum(several), _compacted(several), members)
+    total = jnp.sum(several)
+    order = jnp.where(jnp.arange(members) < total, _compacted(several), members)
     order = jnp.pad(order, (0, lanes), constant_values=members)
     scale = STEPS / (high - low)
     slots = jnp.arange(found.rows.shape[1])
@@ -481,7 +483,7 @@ def in_order(found, low, high) -> Found:
         return done + lanes, rows.at[who].set(mine, mode="drop")
 
     _, rows = jax.lax.while_loop(
-        lambda state: state[0] < jnp.sum(several), sort, (jnp.int32(0), found.rows)
+        lambda state: state[0] < total, sort, (jnp.int32(0), found.rows)
     )
     return found._replace(rows=rows)
 
