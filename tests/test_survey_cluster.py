@@ -28,7 +28,7 @@ def start(*command):
 
 def test_ten_kills_in_the_middle_of_proofs_change_no_bit(tmp_path):
     # In turns after a part of its own, which is among the proofs, and at any moment of
-    # starting and tracing. Who was too quick is not counted.
+    # starting and tracing. Who had ended already is not counted.
     code = """
 random.seed(5)
 more = "--keep", "all", "--units", "1"
@@ -36,7 +36,8 @@ parts = lambda: len(glob.glob({killed!r} + "/parts/*.parquet"))
 ended = lambda child: os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT)
 kills, moments = 0, []
 while kills < 10:
-    before, among_proofs = parts(), kills % 2 == 0
+    before = parts()
+    among_proofs = kills % 2 == 0 and before < 9
     child = start({killed!r}, *more)
     while among_proofs and parts() == before and not ended(child):
         time.sleep(0.01)
@@ -51,7 +52,7 @@ print(json.dumps([codes, moments]))
     codes, moments = nursery(code, proofs=True, **folders)
     assert codes == [0, 0]
     assert moments == sorted(moments)  # nothing is lost
-    assert len(set(moments)) >= 4  # and the survey was under way
+    assert len(set(moments)) >= 3  # and the survey was under way
     killed, whole = (files(folder) for folder in folders.values())
     assert killed == whole
     summary = json.loads(whole["summary.json"])
