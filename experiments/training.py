@@ -227,7 +227,7 @@ def claims_of(found):
          lambda n: [u["300"] >= 3.5 for u in n["usable_length"]], 0.65),
         ("line_growing", "the line is slow without a polish: τ ratio ≥ 10",
          lambda n: [x >= 10 for x in n["tau_ratio"]], 0.8),
-        ("line_early", "the same with an early polish",
+        ("line_early", "the line is usable so far with an early polish, too",
          lambda n: [u["300"] >= 3.5 for u in n["usable_length"]], 0.65),
         ("ring_best", "two units do not hold the ring: > 0.2 rad after 1,000", far, 0.95),
         ("ring_growing", "the same without a polish", far, 0.95),
@@ -290,7 +290,7 @@ def main(out: Path, size: str = "default") -> dict:
         numbers = numbers_of(row, fitted, seen, seconds, OTHERS[size])
         found[name] = numbers
         # Hours of work: what is done stays, whatever comes.
-        io.write_json(out / f"{name}.json", numbers)
+        io.write_json(out / f"row_{name}.json", numbers)
         entry = [row.target, row.noise, f"{row.cell.__name__} {row.units}", row.label]
         table.append(
             [*entry, numbers["median_heldout_loss"],

@@ -15,7 +15,7 @@ from ._unroll import advance_once, entered, readout
 LONG, WINDOW = 3_000, 1_000  # samples: until transients are over, and of the attractor
 LONGEST = 16_000  # samples of the attractor of a slow one: periods up to a fourth of it
 LAPS = 4  # that make a cycle
-CROSSINGS = 16  # of one level in a lap at most: humps, and laps that alternate
+CROSSINGS = 8  # of one level in a lap at most: humps, and laps that alternate
 # Neighbours on a lap: so far apart as a part of the range, and by so many samples (of few
 # samples in a lap, the interpolated crossings leave the phase unsure by as much).
 TIGHT, SLACK = 1e-3, 0.05
@@ -141,8 +141,9 @@ def cycle_of(states: np.ndarray, outputs: np.ndarray, further=None) -> dict:
         moves = late.max(axis=0) > REST * extent
         fades = (late < LASTS * early).any(axis=0)
         # The orbit may still grow towards its cycle.
-        lasts = ~fades & (early >= LASTS * late).all(axis=0)
-        each = np.where(moves & lasts, periods(states), np.nan)
+        lasts = moves & ~fades & (early >= LASTS * late).all(axis=0)
+        each = np.full(len(lasts), np.nan)
+        each[lasts] = periods(states[:, :, lasts])
         unsure = moves & np.isnan(each)
         if further is None or not unsure.any() or len(states) >= LONGEST:
             break
