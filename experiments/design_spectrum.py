@@ -127,7 +127,7 @@ GRID = np.linspace(-0.9, 1.3, 90)[None, :] + 1j * np.linspace(-0.9, 0.9, 90)[:, 
 def drawn(gains, variance, units):
     """Eigenvalues of a Jacobian with random matrices, and the support on `GRID`."""
     k = cgru.resting_coefficients(random_gru(gains), variance, units)
-    keep, r, b, c = (np.asarray(x) for x in (k.keep, k.r, k.b, k.c))
+    keep, r, b, c = (np.asarray(x) for x in (1 - k.z, k.r, k.b, k.c))
     # The nodes are ordered in no way that a random matrix would see.
     random = np.random.default_rng(8)
     U_h, U_r = random.normal(size=(2, units, units)) / np.sqrt(units)

@@ -76,6 +76,12 @@ def test_a_quiescent_network_shrinks_every_tangent_by_its_gain():
     assert jnp.max(jnp.abs(found.states["h"])) < 1e-2
 
 
+def test_a_tangent_that_is_annihilated_shrinks_without_bound():
+    # Without recurrence and with z = 1 no state remembers the one before.
+    ensemble = cgru.GRUEnsemble(g_h=0, m_z=ALWAYS)
+    assert cgru.sample_paths(ensemble, jr.key(1), **SIZE).exponent == -jnp.inf
+
+
 def test_paths_at_rest_have_the_disc_of_the_zero_state():
     # z = r = 1/2 and h = 0: eigenvalues fill a disc around 1 − z of radius z r g_h.
     ensemble = cgru.GRUEnsemble(g_h=1.2, g_r=2)
