@@ -123,6 +123,10 @@ def test_sampling_and_solving_agree_where_both_apply():
     known = [0.34917, 0.30757, 0.22057, 0.08216]
     wider = cgru.solve_constant_gate(ensemble, lags=128).values
     np.testing.assert_allclose(wider[np.array([0, 5, 10, 20])], known, atol=1e-5)
+    # And near the onset, without a reset gate.
+    open_ = cgru.solve_constant_gate(cgru.GRUEnsemble(g_h=3), lags=128).values
+    known = [0.33228, 0.27963, 0.18470, 0.06330]
+    np.testing.assert_allclose(open_[np.array([0, 5, 10, 20])], known, atol=1e-5)
 
 
 @pytest.mark.parametrize("g_r", [5.0, 20.0])

@@ -82,6 +82,9 @@ def test_eigenvalues_gather_near_one():
     for radius, mass in [(0.01, 0.2405), (0.05, 0.3268)]:
         found = cgru.eigenvalue_mass(state, 1.0, radius)
         np.testing.assert_allclose(found, mass, atol=1e-3)
+    other = cgru.resting_coefficients(cgru.GRUEnsemble(g_h=6, g_r=2, g_z=10), 0.74511530)
+    mass = cgru.eigenvalue_mass(other, 1.0, 0.01)
+    np.testing.assert_allclose(mass, 0.2948, atol=1e-3)
     # Backwards, against a difference of what is solved to 1e-9.
     near = lambda r: cgru.eigenvalue_mass(state, 1.0, r)
     slope = jax.grad(near)(0.05)
