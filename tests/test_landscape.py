@@ -1,6 +1,5 @@
 """How many fixed points random GRUs have: against an independent program."""
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -32,11 +31,16 @@ def random_gru(row):
     return cgru.GRUEnsemble(g_h=row[0], g_r=row[1], m_r=row[2], s_h=row[3])
 
 
+def together(verb, rows):
+    """One after the other: some are followed much farther than others, and the program is
+    that of the command line, compiled once for both."""
+    found = [verb(random_gru(row)) for row in rows]
+    return jax.tree.map(lambda *x: jnp.stack(x), *found)
+
+
 def test_the_complexity_and_the_typical_variance_are_what_they_should_be():
     rows = [(*row, 0) for row in REFERENCE] + [SILENT, NEGATIVE_RATE, BIASED]
-    found = eqx.filter_vmap(lambda row: cgru.complexity(random_gru(row)))(
-        jnp.array(rows + NEAR_ONSET + HARD, float)
-    )
+    found = together(cgru.complexity, rows + NEAR_ONSET + HARD)
     variances, rates = map(np.array, zip(*REFERENCE.values(), strict=True))
     n = len(REFERENCE)
     np.testing.assert_allclose(found.variance[:n], variances, atol=2e-5)  # printed digits
@@ -69,9 +73,7 @@ def test_fixed_points_become_many_before_there_is_a_static_solution():
     rows = [(1, 5, 0, 0), (1, 20, 0, 0), (1, 2.7, 0, 0), (1, 1_000, 0, 0), (1, 20, -5, 0)]
     # On either side of 4/√3, from where on fixed points become many with a jump.
     rows += [(1, 2.3, 0, 0), (1, 2.35, 0, 0)]
-    found = eqx.filter_vmap(lambda row: cgru.topology_threshold(random_gru(row)))(
-        jnp.array(rows, float)
-    )
+    found = together(cgru.topology_threshold, rows)
     np.testing.assert_allclose(found.gain[:2], [1.811, 1.421], atol=6e-4)  # printed digits
     folds = np.array([1.917143, 1.627833])
     assert (found.gain[:2] < folds).all()
