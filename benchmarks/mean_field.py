@@ -1,6 +1,9 @@
-"""The mean field over planes of gains: its speed, and whether any root is missed.
+"""The theory of large random networks: how fast it is, and what the speed is worth.
 
-    python benchmarks/mean_field.py             # 64 x 64 GRU, 16 x 16 LSTM ensembles
+Planes of gains (is any root missed?), sampled paths (how far from the solution without
+samples?), and one network with its Lyapunov exponent (how far from the theory?).
+
+    python benchmarks/mean_field.py             # all of them, some CPU-minutes
     python benchmarks/mean_field.py --quick     # completeness only, for CI
     python benchmarks/mean_field.py --out FILE  # write the numbers as JSON
 
@@ -17,6 +20,7 @@ from pathlib import Path
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import jax.random as jr
 import numpy as np
 
 jax.config.update("jax_enable_x64", True)
@@ -81,11 +85,36 @@ def quality(rows):
     }
 
 
-def cpu_seconds(work):
-    jax.block_until_ready(work())  # compiles
+def paths_and_network():
+    """4,000 paths over 200 steps, and 1,500 steps of 1,000 units, with their exponents."""
+    constant = cgru.GRUEnsemble(g_h=3, g_r=2, m_z=-1)
+    sample = lambda: cgru.sample_paths(constant, jr.key(0), steps=150, transient=50)
+    seconds, paths = cpu_seconds(sample)
+    exact = cgru.solve_constant_gate(constant)
+    off = jnp.mean(paths.states["h"] ** 2) / exact.values[0] - 1
+    report = {"paths 4,000 x 200, CPU-s": seconds, "variance of paths off by": float(off)}
+
+    ensemble = cgru.GRUEnsemble(g_h=3, g_r=2, g_z=2)
+    system = cgru.Map(cgru.sample(ensemble, 1_000, jr.key(0)))
+    start = jr.normal(jr.key(1), (1_000,))
+    follow = lambda steps: cgru.lyapunov_exponents(system, start, steps=steps, transient=50)
+    # The number of steps is an argument of what is compiled.
+    seconds, found = cpu_seconds(lambda: follow(1_450), lambda: follow(10))
+    theory = cgru.sample_paths(ensemble, jr.key(0), steps=150, transient=50)
+    exponent = "{:.4f} ± {:.4f}".format
+    return report | {
+        "network of 1,000 units, 1,500 steps, CPU-s": seconds,
+        "its exponent": exponent(float(found.exponents[0]), float(found.errors[0])),
+        "exponent of the theory": exponent(float(theory.exponent), float(theory.error)),
+    }
+
+
+def cpu_seconds(work, warm=None):
+    """What `work` costs once it is compiled (by `warm`, if that does it), and its value."""
+    jax.block_until_ready((warm or work)())
     start = time.process_time()
-    jax.block_until_ready(work())
-    return time.process_time() - start
+    value = jax.block_until_ready(work())
+    return time.process_time() - start, value
 
 
 def main():
@@ -105,13 +134,14 @@ def main():
     report = {"device": jax.default_backend(), "load": os.getloadavg()[0]} | quality(rows)
     if not options.quick:
         gains = plane((0.5, 6), (0, 20), 64)
-        report["GRU plane 64 x 64, CPU-s"] = cpu_seconds(lambda: grus(gains))
+        report["GRU plane 64 x 64, CPU-s"] = cpu_seconds(lambda: grus(gains))[0]
         gains = plane((0.5, 6), (0.5, 6), 16)
-        report["LSTM plane 16 x 16, CPU-s"] = cpu_seconds(lambda: lstms(gains))
-    print(json.dumps(report, indent=1))
+        report["LSTM plane 16 x 16, CPU-s"] = cpu_seconds(lambda: lstms(gains))[0]
+        report |= paths_and_network()
+    print(json.dumps(report, indent=1, ensure_ascii=False))
     assert report["with another number of roots"] == 0, report
     if options.out:
-        options.out.write_text(json.dumps(report, indent=1) + "\n")
+        options.out.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":

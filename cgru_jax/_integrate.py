@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Array, Float, Inexact, Int, PRNGKeyArray
 
 from ._cells import AbstractCell
-from ._errors import concrete, real_array
+from ._errors import check_whole, concrete, real_array
 from ._program import hoist
 from ._results import RESULTS
 from ._steps import follow_adaptive, follow_fixed, follow_noisy, iterate, joined
@@ -128,12 +128,7 @@ def _check_tolerances(system, substeps, rtol, atol, max_steps):
         array = real_array("integrate", name, value)
         if array.ndim or (concrete(array) and array < 0):
             raise ValueError(f"integrate: {name} must be a number ≥ 0, got {value!r}.")
-    if not _is_count(max_steps):
-        raise ValueError(f"integrate: max_steps must be an integer ≥ 1, got {max_steps!r}.")
-
-
-def _is_count(value):
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+    check_whole("integrate", "max_steps", max_steps, 1)
 
 
 def _tolerance(given, dtype):
@@ -207,8 +202,8 @@ def _driven(system, inputs, n):
 
 
 def _check_options(system, substeps, noise, key):
-    if substeps is not None and not _is_count(substeps):
-        raise ValueError(f"integrate: substeps must be an integer ≥ 1, got {substeps!r}.")
+    if substeps is not None:
+        check_whole("integrate", "substeps", substeps, 1)
     if isinstance(system, Map) and not (substeps is noise is None):
         given = "substeps" if noise is None else "noise"
         raise ValueError(f"integrate: {given} is for a Flow; a Map has its own steps.")

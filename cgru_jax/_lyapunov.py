@@ -26,7 +26,8 @@ class Lyapunov(eqx.Module):
       turned into place.
     - `errors`: shape `(count,)`, standard errors: the orbit is cut into ten blocks of time,
       and their means are taken as independent. Too small where the orbit remembers longer
-      than a block.
+      than a block; too large on a cycle, where one block lacks what the one before has too
+      much of, and the mean over all is off by the part of the last lap only.
     - `state`: shape `(n,)`, where the orbit ended: the start of a longer run.
     - `result`: how the computation ended.
     """
@@ -142,7 +143,10 @@ def _exponents(program, flow, count, arrays, start, step, steps, transient):
         h, tangent = jax.linearize(advance, h)
         if count == 1:
             pushed = tangent(vectors[:, 0])
-            growth = jnp.sqrt(jnp.sum(pushed**2))
+            # In two steps, as the square of a long or a short vector is no number.
+            largest = jnp.max(jnp.abs(pushed))
+            scaled = pushed / jnp.where(largest > 0, largest, 1)
+            growth = largest * jnp.sqrt(jnp.sum(scaled**2))
             # A vector that is annihilated has no direction any more; keep the old one.
             alive = growth > 0
             pushed = pushed / jnp.where(alive, growth, 1)
@@ -220,17 +224,31 @@ def jacobian_spectra(
 
     **Fails:** NaN for a state that is not finite.
 
-    **Raises:** `ValueError` for states that are no list of states of the system.
+    **Raises:** `ValueError` for another system and for states that are no list of states
+    of it.
     """
+    owner = "jacobian_spectra"
+    if not isinstance(system, Flow | Map):
+        raise ValueError(
+            f"{owner}: system must be a Flow or a Map, got {type(system).__name__}; wrap "
+            "the field, as in cgru.Map(cell)."
+        )
     states = jnp.asarray(states)
     size = getattr(system.field, "size", None)
-    if states.ndim != 2 or size not in (None, states.shape[1]):
+    fits = states.ndim == 2 and states.size and size in (None, states.shape[1])
+    if not fits or jnp.iscomplexobj(states):
         needed = "(k, n)" if size is None else f"(k, {size})"
         raise ValueError(
-            f"jacobian_spectra: states has shape {states.shape}, but must have shape "
-            f"{needed}."
+            f"{owner}: states has shape {states.shape} of {states.dtype}, but must be "
+            f"real, of shape {needed}, with at least one state."
         )
     states = states.astype(jnp.result_type(states, float))
+    given = jax.eval_shape(system.field, states[0])
+    if getattr(given, "shape", None) != states.shape[1:]:
+        raise ValueError(
+            f"{owner}: the field maps a state of shape {states.shape[1:]} to {given}; it "
+            "must return one increment for each component."
+        )
     program, arrays = hoist(system.residual, states[0])
     return _spectra(program, arrays, states)
 

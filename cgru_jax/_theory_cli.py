@@ -4,6 +4,7 @@ Registered by cli.py. Heavy modules are imported inside the commands.
 """
 
 import difflib
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -20,6 +21,7 @@ _Flag = Annotated[bool, Parameter(negative="")]
 # Where the spectrum is counted and drawn.
 _RADII = (0.01, 0.03, 0.1, 0.3)
 _GRID = 90
+_LAGS = 128  # of the correlation functions of lasting chaos
 
 
 @app.command
@@ -94,6 +96,10 @@ def phase_diagram(
 ) -> int:
     """Print the thresholds of g_h against g_r for random GRUs without other biases.
 
+    In ascending order: where fixed points become exponentially many, where nonzero static
+    states appear, where chaos can last (for an update rate of one half), and where zero
+    loses its stability. What has no value says why.
+
     Parameters
     ----------
     m_r
@@ -107,34 +113,43 @@ def phase_diagram(
     json
         Print one JSON document instead of a table.
     """
-    if points < 2 or not largest > 1:
-        raise ValueError("phase-diagram: give at least 2 points and a largest above 1.")
-    import equinox as eqx
+    if points < 2 or not 1 < largest < math.inf:
+        raise ValueError(
+            "phase-diagram: give at least 2 points and a largest above 1 and finite."
+        )
     import numpy as np
 
     _use_x64()
     from . import _mean_field as theory
+    from ._results import name
 
     gains = np.geomspace(1.0, largest, points)
 
-    @eqx.filter_vmap
     def thresholds(g_r):
         ensemble = theory.GRUEnsemble(g_h=1, g_r=g_r, m_r=m_r)
-        fold = theory.fold_gain(ensemble)
-        return theory.topology_threshold(ensemble).gain, fold.gain
+        return {
+            "topology": theory.topology_threshold(ensemble),
+            "fold": theory.fold_gain(ensemble),
+            "chaos": theory.dynamic_threshold(ensemble, lags=_LAGS),
+        }
 
-    topology, fold = map(np.asarray, thresholds(gains))
+    # One after the other: some need many more steps than others.
+    found = list(map(thresholds, gains))
     critical = float(theory.critical_gain(theory.GRUEnsemble(g_h=1, m_r=m_r)))
-    names = ["g_r", "topology", "fold"]
-    columns = dict(zip(names, (gains, topology, fold), strict=True))
-    document = {"m_r": m_r, "critical_gain": critical} | columns
-    lines = [
-        f"zero loses its stability at g_h = {critical:.6f}; nan: with the others there"
+    lines = {k: np.array([float(each[k].gain) for each in found]) for k in found[0]}
+    results = {k: [name(each[k].result) for each in found] for k in found[0]}
+    document = {"m_r": m_r, "critical_gain": critical, "g_r": gains} | lines
+    document["results"] = results
+    told = [
+        [g_r, *(lines[k][i] if lines[k][i] > 0 else results[k][i] for k in lines)]
+        for i, g_r in enumerate(gains)
     ]
-    lines += _table(names, zip(*columns.values(), strict=True))
+    head = f"zero loses its stability at g_h = {critical:.6f}; no_fold: begins only there"
+    lines = [head]
+    lines += _table(["g_r", *results], told)
     picture = lambda: _draw_phases(document, out / "lines.png")
     _answer(document, lines, "phase-diagram", out, json, picture)
-    return 0
+    return int(any("not_converged" in column for column in results.values()))
 
 
 @app.command
@@ -162,11 +177,12 @@ def complexity(*numbers: str, out: Path | None = None, json: _Flag = False) -> i
         "rate": float(found.rate),
         "variance": float(found.variance),
         "topology_threshold": float(threshold.gain),
+        "topology_result": name(threshold.result),
         "critical_gain": float(theory.critical_gain(ensemble)),
     }
     lines = [f"{key}: {document[key]}" for key in list(document)[1:]]
     _answer(document, lines, "complexity", out, json, None)
-    return 0
+    return 0 if document["result"] in ("successful", "no_root") else 1
 
 
 def _use_x64():
@@ -215,7 +231,8 @@ def _plain(ensemble):
 
 def _table(head, rows):
     lines = ["  ".join(f"{word:>13}" for word in head)]
-    return lines + ["  ".join(f"{float(x):13.6g}" for x in row) for row in rows]
+    cell = lambda x: f"{x:>13}" if isinstance(x, str) else f"{float(x):13.6g}"
+    return lines + ["  ".join(map(cell, row)) for row in rows]
 
 
 def _answer(document, lines, stem, out, json, picture):
@@ -261,6 +278,8 @@ def _draw_phases(document, path):
     ax = figure.subplots()
     ax.axhline(document["critical_gain"], color="black", label="zero loses its stability")
     ax.plot(document["g_r"], document["fold"], "s--", color="#D55E00", label="static fold")
+    chaos = dict(color="#009E73", label="chaos can last, z = 1/2")
+    ax.plot(document["g_r"], document["chaos"], "^-.", **chaos)
     label = "exponentially many fixed points"
     ax.plot(document["g_r"], document["topology"], "o:", color="#0072B2", label=label)
     ax.set(xscale="log", xlabel="gain g_r of the reset gate")

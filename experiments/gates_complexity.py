@@ -21,19 +21,20 @@ STYLES = {0: "o-", 2: "s--", 5: "^-."}  # g_r
 POINTS = {"quick": 4, "default": 8, "full": 40}
 # What is counted: sizes, networks of each, starts of Newton in each.
 GAIN = 10
-SIZES = {"quick": (), "default": (5, 10), "full": (8, 12, 16, 20, 24)}
-NETWORKS = {"quick": 0, "default": 32, "full": 48}
-STARTS = {"quick": 0, "default": 200, "full": 1_000}
+SIZES = {"quick": (), "default": (5, 10, 15, 20), "full": (8, 12, 16, 20, 24)}
+NETWORKS = {"quick": 0, "default": 24, "full": 48}
+STARTS = {"quick": 0, "default": 300, "full": 1_000}
+MISSED = 0.1  # the share of networks of one size that may be known to be incomplete
+RATE_OFF, VARIANCE_OFF = 0.2, 0.05  # tolerances of the slope of the count and of q*
 
 
 def main(out: Path, size: str = "default") -> dict:
     out.mkdir(parents=True, exist_ok=True)
     gains = np.geomspace(1.6, GAIN, POINTS[size])
     rows = np.array([(g, r) for r in STYLES for g in gains] + [(3, 0), (3, 2)])
-    rate = eqx.filter_vmap(
-        lambda row: cgru.complexity(cgru.GRUEnsemble(g_h=row[0], g_r=row[1]))
-    )
-    found = rate(jnp.asarray(rows, float))
+    one = lambda row: cgru.complexity(cgru.GRUEnsemble(g_h=row[0], g_r=row[1]))
+    # One after the other: some need many more steps than others.
+    found = eqx.filter_jit(lambda rows: jax.lax.map(one, rows))(jnp.asarray(rows, float))
     rates, variances = np.asarray(found.rate), np.asarray(found.variance)
     without, with_reset = rates[-2:]
     curves = dict(zip(STYLES, rates[:-2].reshape(len(STYLES), -1), strict=True))
@@ -81,12 +82,19 @@ def growth(counts, rate, typical):
     if counts:
         sizes = [row["units"] for row in counts]
         slope, error = slope_of(sizes, counts)
-        # Over few sizes this statistics is too poor for a verdict beyond two deviations.
+        variance, missed = counts[-1]["variance"], sum(r["index_sums_off"] for r in counts)
         claim["found"] = (
             f"slope of the log of the mean {slope:.3f} ± {error:.3f}, mean variance "
-            f"{counts[-1]['variance']:.3f} at N = {sizes[-1]}"
+            f"{variance:.3f} at N = {sizes[-1]}; in {missed} of "
+            f"{len(counts) * counts[0]['networks']} networks the indices say that some "
+            "are missed"
         )
-        claim["agrees"] = bool(abs(slope - rate) < max(0.2 * rate, 2 * error))
+        claim["note"] += "; tolerances 20 % of Σ* and 5 % of q*"
+        near = abs(slope / rate - 1) < RATE_OFF
+        near = bool(near and abs(variance / typical - 1) < VARIANCE_OFF)
+        # A count that is known to be short decides nothing.
+        whole = all(r["index_sums_off"] <= MISSED * r["networks"] for r in counts)
+        claim["agrees"] = near if whole else None
     return claim
 
 
@@ -129,6 +137,7 @@ def row(units, found):
     there = np.asarray(found.valid) & (squares > 1e-12)
     return {
         "units": units,
+        "networks": len(nonzero),
         "mean": float(nonzero.mean()),
         "error": float(nonzero.std(ddof=1) / np.sqrt(len(nonzero))),
         "variance": float(squares[there].mean()),

@@ -134,8 +134,9 @@ def main(out: Path, size: str = "default") -> dict:
                 "caption": "Large random GRUs without bias of the candidate. Below all "
                 "lines zero is the only fixed point; between the dotted and the solid one "
                 "zero is stable among exponentially many unstable fixed points; above the "
-                "solid line activity lasts. Left of the vertical line all begins at the "
-                "solid one. Dash-dotted, with marks: the least gain at which chaos lasts, "
+                "solid line activity lasts. Left of the vertical line static states begin "
+                "at the solid one, somewhat farther left (4/√3 without bias) fixed points "
+                "as well. Dash-dotted, with marks: the least gain at which chaos lasts, "
                 "for an update rate of one half (not at the quick size).",
             }
         ],

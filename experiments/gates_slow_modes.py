@@ -20,7 +20,8 @@ from cgru_jax import io
 
 jax.config.update("jax_enable_x64", True)
 
-UNITS = {"quick": 150, "default": 300, "full": 1_000}
+UNITS = {"quick": 150, "default": 600, "full": 1_000}
+LARGE = 500  # units from which theory and one network are compared; smaller ones scatter
 SLOW = 0.1  # how near to one a multiplier must be: ten steps
 # (name, ensemble); m_z is negative where the gate is biased to keep.
 GRUS = [
@@ -84,7 +85,10 @@ def main(out: Path, size: str = "default") -> dict:
     clouds(out, rows, x, y)
     pinched = pinching(out)
 
-    off = max(abs(r["predicted"] - r["counted"]) for r in rows.values())
+    apart = lambda r: abs(r["predicted"] - r["counted"])
+    off = max(map(apart, rows.values()))
+    # In units of what is allowed: 15 % of the mass, or 0.02.
+    gap = max(apart(r) / max(0.15 * r["predicted"], 0.02) for r in rows.values())
     far = max(r["outside"] for r in rows.values())
     counted = {name: round(r["counted"], 3) for name, r in rows.items()}
     grus = [r for name, r in rows.items() if name.startswith("GRU")]
@@ -114,9 +118,9 @@ def main(out: Path, size: str = "default") -> dict:
                 "paper": "not treated",
                 "found": f"masses within {off:.3f}; outside of the boundary at most "
                 f"{100 * far:.1f} %",
-                # What one network of this size differs by.
-                "agrees": bool(off < 0.03 and far < 0.04),
-                "note": "predicted from the coefficients of the same state",
+                "agrees": bool(gap < 1 and far <= 0.03) if units >= LARGE else None,
+                "note": "predicted from the coefficients of the same state; tolerances "
+                f"15 % or 0.02, and 3 % outside, from {LARGE} units on",
             },
             {
                 "claim": "a broad update gate pinches the edge of a fixed point onto one",

@@ -18,9 +18,11 @@ from cgru_jax import io
 
 jax.config.update("jax_enable_x64", True)
 
-UNITS = {"quick": 200, "default": 400, "full": 1_000}
-NETWORKS = {"quick": 2, "default": 4, "full": 4}
+UNITS = {"quick": 200, "default": 500, "full": 1_000}
+NETWORKS = {"quick": 2, "default": 2, "full": 4}
 STATES = 8  # of each network, 25 steps apart: one state alone scatters
+LARGE = 500  # units from which theory and networks are compared; smaller ones scatter
+GRU_OFF, LSTM_OFF, DISC_OFF = 0.06, 0.08, 0.02  # tolerances, of the radius
 RESET = [-1.0, 0.0, 3.0]  # m_r
 # (m_i, m_o): the last closes both, so that zero is stable
 INPUT_OUTPUT = [(0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (-1.0, -1.0)]
@@ -75,9 +77,12 @@ def main(out: Path, size: str = "default") -> dict:
     others = {m: radii(random_lstm(m), units // 2, networks) for m in INPUT_OUTPUT}
     draw(out, resets, others)
 
-    both = [row for rows in (*resets.values(), *others.values()) for row in rows]
-    moving = [row for row in both if not row[2]]
-    off = max(abs(found / edge - 1) for found, edge, _ in moving)
+    def largest(groups):
+        moving = [row for rows in groups.values() for row in rows if not row[2]]
+        return max(abs(found / edge - 1) for found, edge, _ in moving)
+
+    gru_off, lstm_off = largest(resets), largest(others)
+    near = gru_off < GRU_OFF and lstm_off < LSTM_OFF
     mean = {m: float(np.mean([r[0] for r in rows])) for m, rows in resets.items()}
     lstm = {m: float(np.mean([r[0] for r in rows])) for m, rows in others.items()}
     disc = cgru.zero_state_disc(random_lstm(INPUT_OUTPUT[-1]))
@@ -106,18 +111,20 @@ def main(out: Path, size: str = "default") -> dict:
             {
                 "claim": "the edge is predicted from the gates at the same state",
                 "paper": "not treated",
-                "found": f"off by at most {100 * off:.1f} %",
-                # Small matrices differ by more, at the edge, than what is to be seen.
-                "agrees": bool(off < 0.1) if size != "quick" else None,
-                "note": "of networks that are not silent; the largest of few hundred "
-                "multipliers scatters",
+                "found": f"GRUs off by at most {100 * gru_off:.1f} %, LSTMs by "
+                f"{100 * lstm_off:.1f} %",
+                "agrees": bool(near) if units >= LARGE else None,
+                "note": "of networks that are not silent, each a mean over states; "
+                f"tolerances 6 and 8 %, from {LARGE} units on",
             },
             {
                 "claim": "closed gates silence an LSTM, whose spectrum is then a disc",
                 "paper": "not treated",
                 "found": f"{lstm[-1.0, -1.0]:.4f}; the disc ends at {expected:.4f}",
-                "agrees": bool(abs(lstm[-1.0, -1.0] / expected - 1) < 0.03),
-                "note": "f₀ + g_c i₀ o₀",
+                "agrees": bool(abs(lstm[-1.0, -1.0] / expected - 1) < DISC_OFF)
+                if units >= LARGE
+                else None,
+                "note": "f₀ + g_c i₀ o₀; tolerance 2 %",
             },
         ],
         "tables": [

@@ -109,7 +109,7 @@ def test_an_ensemble_refuses_what_is_no_law(kind, arguments, culprit):
 def test_what_is_no_network_is_refused():
     ensemble = cgru.GRUEnsemble(g_h=1)
     for size in (1, 0, True):
-        with pytest.raises(ValueError, match="at least 2"):
+        with pytest.raises(ValueError, match="whole number ≥ 2"):
             cgru.sample(ensemble, size, jr.key(0))
     with pytest.raises(ValueError, match=r"did you mean torch\.nn\.GRU"):
         cgru.framework_ensemble("torch.nn.GRUs")

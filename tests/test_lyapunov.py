@@ -45,6 +45,12 @@ def test_a_linear_map_has_the_logarithms_of_its_eigenvalues():
     np.testing.assert_allclose(got.errors, 0, atol=1e-12)
 
 
+def test_vectors_whose_squares_are_no_numbers_are_measured():
+    system = cgru.Map(lambda h: 1e200 * (h - PLACE) - (h - PLACE))
+    got = cgru.lyapunov_exponents(system, PLACE, steps=9)
+    np.testing.assert_allclose(got.exponents, np.log(1e200), rtol=1e-14)  # round-off
+
+
 def test_the_logistic_map_doubles_and_its_superstable_orbit_loses_everything():
     run = lambda r, x, steps: cgru.lyapunov_exponents(logistic(r), [x], steps=steps)
     chaotic = run(4.0, 0.3, 40_000)
@@ -160,6 +166,10 @@ def test_a_state_that_is_not_finite_spoils_no_other_spectrum():
     states = jnp.stack([PLACE, jnp.full(5, jnp.nan), PLACE + 1])
     values = cgru.jacobian_spectra(system, states)
     assert jnp.isnan(values[1]).all()
+    with pytest.raises(ValueError, match=r"of shape \(k, n\), with at least one state"):
+        cgru.jacobian_spectra(system, states[:0])
+    with pytest.raises(ValueError, match="one increment for each component"):
+        cgru.jacobian_spectra(cgru.Map(lambda h: h[:1]), states)
     np.testing.assert_allclose(values[jnp.array([0, 2])], -0.5)
 
 

@@ -33,6 +33,7 @@ EDGE = {
     "not a number": (np.nan, 1, 0, 0, 0, 0),
     "at the onset": (2 + 1e-10, 0, 0, 0, 0, 0),
     "a trace of bias": (1.5, 0, 0, 0, 0, 1e-9),
+    "the least trace": (1.5, 0, 0, 0, 0, 1e-15),
 }
 
 
@@ -91,7 +92,7 @@ def test_a_bad_number_spoils_its_own_member_of_a_batch_only(solved):
         assert np.isnan(solved[1][name].variance).all()
 
 
-@pytest.mark.parametrize("name", ["at the onset", "a trace of bias"])
+@pytest.mark.parametrize("name", ["at the onset", "a trace of bias", "the least trace"])
 def test_a_root_that_cannot_be_told_from_zero_is_withheld(solved, name):
     assert solved[1][name].result == RESULTS.not_converged
     assert not solved[1][name].valid.any()
@@ -171,6 +172,7 @@ def test_the_derivative_of_a_variance_is_the_implicit_one():
 @pytest.mark.slow
 def test_all_roots_of_random_lstms_are_found_with_their_stability():
     rows = [(1, 1, 1, 3, 0), (2, 2, 2, 4, 1), (4.8, 0, 0, 1.998, 0), (4.4, 0, 0, 1.998, 0)]
+    rows += [(60, 1, 1, 4, 0)]
     solve = eqx.filter_vmap(
         lambda r: cgru.solve_mean_field(
             cgru.LSTMEnsemble(g_f=r[0], g_i=r[1], g_o=r[2], g_c=r[3], m_f=r[4])
@@ -186,6 +188,9 @@ def test_all_roots_of_random_lstms_are_found_with_their_stability():
     np.testing.assert_allclose(radii, [1.17716, 3.41443, 1.18635], atol=6e-6)
     # A forget gain below 4.6188 has a continuous onset, at g_c = 2.
     assert member(found.result, 3) == RESULTS.no_root
+    # Inputs of the forget gate with a deviation of 22: ⟨V(1)⟩ is beyond all numbers.
+    assert member(found.result, 4) == RESULTS.not_converged
+    assert np.isnan(found.stability[4]).all()
 
 
 @pytest.mark.slow

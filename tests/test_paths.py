@@ -76,6 +76,12 @@ def test_a_quiescent_network_shrinks_every_tangent_by_its_gain():
     assert jnp.max(jnp.abs(found.states["h"])) < 1e-2
 
 
+def test_a_tangent_that_is_annihilated_shrinks_without_bound():
+    # Without recurrence and with z = 1 no state remembers the one before.
+    ensemble = cgru.GRUEnsemble(g_h=0, m_z=ALWAYS)
+    assert cgru.sample_paths(ensemble, jr.key(1), **SIZE).exponent == -jnp.inf
+
+
 def test_paths_at_rest_have_the_disc_of_the_zero_state():
     # z = r = 1/2 and h = 0: eigenvalues fill a disc around 1 − z of radius z r g_h.
     ensemble = cgru.GRUEnsemble(g_h=1.2, g_r=2)
@@ -117,6 +123,10 @@ def test_sampling_and_solving_agree_where_both_apply():
     known = [0.34917, 0.30757, 0.22057, 0.08216]
     wider = cgru.solve_constant_gate(ensemble, lags=128).values
     np.testing.assert_allclose(wider[np.array([0, 5, 10, 20])], known, atol=1e-5)
+    # And near the onset, without a reset gate.
+    open_ = cgru.solve_constant_gate(cgru.GRUEnsemble(g_h=3), lags=128).values
+    known = [0.33228, 0.27963, 0.18470, 0.06330]
+    np.testing.assert_allclose(open_[np.array([0, 5, 10, 20])], known, atol=1e-5)
 
 
 @pytest.mark.parametrize("g_r", [5.0, 20.0])

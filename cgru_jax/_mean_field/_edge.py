@@ -1,4 +1,4 @@
-r"""How far beyond one the spectrum of a fixed point reaches, down to e^−700.
+r"""How far beyond one the spectrum of a fixed point reaches, however little that is.
 
 A broad update gate (in an LSTM: forget gate) pinches the edge of an unstable fixed point
 onto one: $\lambda_e - 1$ is exponentially small in its gain. It is found as a logarithm;
@@ -19,11 +19,10 @@ from .._results import RESULTS, choose
 from ._averages import gaussian_mean, on_a_line
 from ._coefficients import AbstractCoefficients
 from ._ensembles import AbstractEnsemble, LSTMEnsemble
-from ._solve import check_ensemble, refuse
-from ._spectrum import resting_variance, support
+from ._solve import check_ensemble, refuse, scalar
+from ._spectrum import resting_variance, support_at
 from ._static import FINE, gate_variance, lstm_pushes, stability_of
 
-_LOWEST = -700.0  # e^−700 is still a normal number
 # Bisection ends at 1e-13 of the widest interval.
 _HALVINGS = 54
 _GATE = on_a_line(321)  # the feature may lie eight deviations from the middle
@@ -68,9 +67,10 @@ def spectral_edge(
     **Returns:** a `SpectralEdge`, differentiable in the ensemble, as `log_excess` is.
 
     **Fails:** NaN and `result.nonfinite`, `negative`; `not_converged` if the mean field
-    was not solved.
+    was not solved, or if the inputs of the forget gates are so broad (a standard deviation
+    beyond 14) that $\langle V(1) \rangle$ is no number.
 
-    **Raises:** `ValueError` in single precision.
+    **Raises:** `ValueError` in single precision, and for a `variance` that is no scalar.
 
     **Source:** derived for this package: $\kappa\, E[(z / (z + \epsilon))^2] = 1$ with the
     update rate z, and its like for LSTMs.
@@ -78,8 +78,9 @@ def spectral_edge(
     if isinstance(source, AbstractCoefficients):
         return _edge_of(source)
     check_ensemble("spectral_edge", source)
-    q = resting_variance(source) if variance is None else jnp.asarray(variance, float)
-    return _edge(source, q)
+    if variance is None:
+        return _edge(source, resting_variance(source))
+    return _edge(source, scalar("spectral_edge", "variance", variance))
 
 
 def zero_state_disc(ensemble: AbstractEnsemble) -> Disc:
@@ -139,6 +140,7 @@ def _edge(ensemble, q):
     stability = stability_of(ensemble, q, FINE)
     frozen, fixed = jax.lax.stop_gradient((ensemble, q))
     radius = jax.lax.stop_gradient(stability)
+    mean, _, variance = jax.lax.stop_gradient(_slow_gate(ensemble, q))
 
     def halve(_, ends):
         low, high = ends
@@ -147,9 +149,13 @@ def _edge(ensemble, q):
         return jnp.where(inside, middle, low), jnp.where(inside, high, middle)
 
     highest = jnp.log(10 + 2 * jnp.sqrt(radius))
-    t = sum(jax.lax.fori_loop(0, _HALVINGS, halve, (_LOWEST, highest))) / 2
-    known = jnp.isfinite(radius) & ~infinite & ~negative
-    beyond = known & (radius > 1) & (t > _LOWEST + 1)
+    # No gate is nearer to its limit than nine deviations beyond its mean allow.
+    lowest = -700 - jnp.abs(mean) - 9 * jnp.sqrt(variance)
+    t = sum(jax.lax.fori_loop(0, _HALVINGS, halve, (lowest, highest))) / 2
+    beyond = (radius > 1) & (t > lowest + 1)
+    # A radius above one has an edge; it need not be resolved, or not be a number.
+    known = jnp.isfinite(radius) & ~infinite & ~negative & ((radius <= 1) | beyond)
+    beyond &= known
     program, arrays = hoist(lambda t: _log_support(ensemble, q, t[0])[None], t[None])
     t = attach(program, arrays, jnp.where(beyond, t, 0.0)[None], beyond)[0]
     below = _stable_edge(ensemble, q, known)
@@ -169,8 +175,12 @@ def _edge(ensemble, q):
 def _edge_of(coefficients):
     """The edge of a state: beyond the last of the gates the support only decreases."""
     frozen = jax.lax.stop_gradient(coefficients)
-    last = jnp.max(frozen.keep)
-    beyond = lambda t, k: jnp.log(support(k, last + jnp.exp(t)))
+    # Distances from one: a gate may keep all but 1e-30.
+    least = jnp.min(frozen.z)
+
+    def beyond(t, k):
+        over = jnp.exp(t) - least
+        return jnp.log(support_at(k, jnp.exp(t) + (k.z - least), 1 + over))
 
     def halve(_, ends):
         low, high = ends
@@ -178,27 +188,34 @@ def _edge_of(coefficients):
         inside = beyond(middle, frozen) > 0
         return jnp.where(inside, middle, low), jnp.where(inside, high, middle)
 
-    # No gain of a network makes an edge of e^20.
-    t = sum(jax.lax.fori_loop(0, _HALVINGS, halve, (-80.0, 20.0))) / 2
-    stability = support(coefficients, 1.0)
+    # No gain of a network makes an edge of e^20, and no coefficient is slower than e^−320.
+    t = sum(jax.lax.fori_loop(0, _HALVINGS, halve, (-350.0, 20.0))) / 2
+    stability = support_at(coefficients, coefficients.z, 1.0)
     known = jnp.isfinite(stability)
     program, arrays = hoist(lambda t: beyond(t[0], coefficients)[None], t[None])
     t = attach(program, arrays, t[None], known)[0]
-    edge = jnp.where(known, last + jnp.exp(t), jnp.nan)
-    over = edge > 1
-    excess = jnp.log(jnp.where(over, last - 1 + jnp.exp(t), 1))
-    excess = jnp.where(over, excess, jnp.where(known, -jnp.inf, jnp.nan))
+    excess = jnp.exp(t) - least
+    over = known & (stability > 1)
+    logarithm = jnp.log(jnp.where(over, excess, 1))
+    logarithm = jnp.where(over, logarithm, jnp.where(known, -jnp.inf, jnp.nan))
     result = RESULTS.where(known, RESULTS.successful, RESULTS.nonfinite)
-    return SpectralEdge(edge, excess, stability, result)
+    return SpectralEdge(jnp.where(known, 1 + excess, jnp.nan), logarithm, stability, result)
+
+
+def _slow_gate(e, q):
+    """Mean, and share that a step keeps, of the update (LSTM: forget) gate at its mean, and
+    the variance of its input."""
+    if isinstance(e, LSTMEnsemble):
+        return e.m_f, sigmoid(e.m_f), gate_variance(e.g_f, e.s_f, q)
+    return e.m_z, sigmoid(-e.m_z), gate_variance(e.g_z, e.s_z, q)
 
 
 def _stable_edge(e, q, known):
     """The edge of a stable state: one, but for gates that are the same in all units."""
+    _, keep, variance = _slow_gate(e, q)
     if isinstance(e, LSTMEnsemble):
-        keep, variance = sigmoid(e.m_f), gate_variance(e.g_f, e.s_f, q)
         inside, output = lstm_pushes(e, q, FINE, jnp.ones_like)
     else:
-        keep, variance = sigmoid(-e.m_z), gate_variance(e.g_z, e.s_z, q)
         inside, output = stability_of(e, q, FINE), jnp.zeros(())
 
     def beyond(x):

@@ -11,7 +11,7 @@ import jax.random as jr
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from .._cells import GRU, LSTM, AbstractCell, ResetAfterGRU
-from .._errors import concrete, real_array
+from .._errors import check_whole, concrete, real_array
 
 
 class AbstractEnsemble(eqx.Module):
@@ -146,8 +146,7 @@ def sample(ensemble: AbstractEnsemble, size: int, key: PRNGKeyArray) -> Abstract
             f"sample: ensemble is a {type(ensemble).__name__}; give a GRUEnsemble, "
             "ResetAfterGRUEnsemble or LSTMEnsemble."
         )
-    if isinstance(size, bool) or not isinstance(size, int) or size < 2:
-        raise ValueError(f"sample: size must be a whole number of at least 2, got {size}.")
+    check_whole("sample", "size", size, 2)
     return ensemble.sample(size, key)
 
 

@@ -19,17 +19,20 @@ from .._results import RESULTS, choose
 from ._averages import line
 from ._ensembles import AbstractEnsemble, GRUEnsemble
 from ._solve import check_ensemble, refuse
-from ._static import COARSE, variance_map
-from ._thresholds import critical_gain, onset_curvature, with_gain
+from ._static import COARSE, reset_gate, variance_map
+from ._thresholds import critical_gain, with_gain
 
 _INPUTS, _GATES = 61, 41  # nodes; with twice as many seven digits stay
 _CONVERGED, _COARSE = 1e-9, 1e-3
-# From where the solution is found by iteration it is followed down to the gain asked for.
-_STEPS, _NEWTON = 20, 4
-_RATIO, _FINEST = 0.93, 0.9995  # of the gains of two steps towards the threshold
-_START = 1.5  # in critical gains: far from the onset, where the iteration would stall
-# No reset gate is more than open: below this gain no equation has a solution.
-_LEAST_GAIN = 1.02
+# From where the solution is found by iteration it is followed to the gain asked for, in
+# steps of log g_h: the first and the longest, and the shortest before it is given up.
+_STEP, _LONGEST, _SHORTEST = 0.15, 0.4, 1e-5
+_NEWTON, _MOST = 4, 400
+# Fixed points that shrink to nothing are the silent state: the logarithm of q.
+_SILENT = -23.0
+# Below, the only fixed point is zero for certain: at one |h| ≤ |U_h (r h)| ≤ 2 g_h |h|, as
+# a large matrix stretches by no more than twice its gain.
+_LEAST_GAIN = 0.5
 
 
 class Complexity(eqx.Module):
@@ -75,17 +78,27 @@ def complexity(ensemble: AbstractEnsemble) -> Complexity:
 def topology_threshold(ensemble: AbstractEnsemble) -> TopologyThreshold:
     r"""The gain `g_h` above which the mean number of fixed points grows exponentially.
 
-    Where activity sets in with a jump this happens, $\Sigma^* = 0$, below every other
-    threshold: fixed points, all of them unstable, without any activity that lasts.
+    Where fixed points become many with a jump, $\Sigma^* = 0$ at a finite variance, this
+    happens below every other threshold: all of them unstable, without any activity that
+    lasts. That is so, with $r_0 = \sigma(m_r)$, for $g_r^2 (1 - r_0)(5 - 7 r_0) > 4$: with
+    `m_r = 0` beyond $4 / \sqrt 3 = 2.309$, before the $2 \sqrt 2$ from which static states
+    jump as well.
 
     **Arguments:** `ensemble`: as for `complexity`; its `g_h` is not looked at.
 
     **Returns:** a `TopologyThreshold`, differentiable in the ensemble.
 
     **Fails:** NaN and `result.no_fold` if the onset is continuous: Σ* then begins at the
-    critical gain. `biased`, `nonfinite`, `negative`, `not_converged`.
+    critical gain. `biased`, `nonfinite`, `negative`; `not_converged`, also where the jump
+    is too small to be seen.
 
-    **Source:** derived for this package.
+    **Source:** derived for this package. For a small variance q and a gain just off the
+    critical one, $\mu = g_h^2 r_0^2 - 1$, the law of a unit can be held at q at the price
+    $(\mu + A q)^2 / 4$, while the determinant earns $(\mu + B q)^2 / 4$;
+    $A = g_r^2 (1 - r_0)(2 - 3 r_0) - 2$ is that of `onset_curvature` and
+    $B = g_r^2 (1 - r_0)(3 - 4 r_0) - 2$ the slope of κ. Where $A + B$ is negative the
+    difference is largest at $q^* = -\mu / (A + B)$, with $\Sigma^* = g_r^2 (1 - r_0)^2
+    \mu q^* / 4$; where it is positive no small q is best, and the onset jumps.
     """
     _check("topology_threshold", ensemble)
     return _threshold(with_gain(ensemble, 1.0))
@@ -176,13 +189,17 @@ def _newton(residual, y, steps):
     return jax.lax.fori_loop(0, steps, step, (y, jnp.inf))
 
 
-def _far_from_onset(e):
-    """The seven numbers where a fixed point of variance O(1) is easy to find."""
+def _begin(e):
+    """A gain, far from the onset, and the seven numbers there, by iteration."""
+    # tanh² of inputs of variance two has the mean 0.52: with this gain the static equation
+    # has a root above one half.
+    half = jnp.asarray(0.5)
+    e = with_gain(e, 2 / jnp.sqrt(reset_gate(e, half, COARSE)[0]))
     q = jax.lax.fori_loop(0, 200, lambda _, q: variance_map(e, q, COARSE), jnp.ones(()))
     # The static law first, whose determinant has a stable iteration; then all of it.
     static = jnp.zeros(7).at[1].set(jnp.log(q)).at[4:].set(jnp.log(0.1))
-    open_ = critical_gain(e) ** -2
-    static = static.at[0].set(jnp.log(e.g_h**2 * open_ * q))
+    driven = e.g_h**2 * reset_gate(e, q, COARSE)[0] * q
+    static = static.at[0].set(jnp.log(driven))
     determinant = jnp.arange(7) >= 4
 
     def sweep(i, y):
@@ -191,36 +208,49 @@ def _far_from_onset(e):
         step = jnp.where(inner, jnp.where(determinant, 0.5, 0.0), 0.15)
         return y + step * (new - y)
 
-    return jax.lax.fori_loop(0, 250, sweep, static)
+    return jnp.log(e.g_h), jax.lax.fori_loop(0, 250, sweep, static)
 
 
-def _followed(e, y, gains):
-    """The seven numbers at each gain, each found from those before, and their residuals."""
+def _followed(e, goal, least):
+    """The law followed from far away to log g_h = `goal`, or to where Σ is no more than
+    `least`: the log g_h there, the numbers and Σ. Steps shorten where it changes fast."""
+    gain, y = _begin(e)
 
-    def advance(state, gain):
-        before, y, last, now = state
-        # Along the secant; the first two steps have none.
-        known = now != last
-        ahead = jnp.where(known, (gain - now) / jnp.where(known, now - last, 1), 0)
-        guess = y + ahead * (y - before)
-        new, rest = _newton(lambda y: _rest(y, with_gain(e, gain)), guess, _NEWTON)
-        return (y, new, now, gain), (new, rest)
+    def underway(state):
+        count, t, step, *_, rate = state
+        on = (t != goal) & (rate > least) & (step > _SHORTEST)
+        return on & (count < _MOST)
 
-    return jax.lax.scan(advance, (y, y, gains[0], gains[0]), gains)[1]
+    def advance(state):
+        count, t, step, y, slope, rate = state
+        left = goal - t
+        move = jnp.where(jnp.abs(left) <= step, left, step * jnp.sign(left))
+        reached = jnp.where(jnp.abs(left) <= step, goal, t + move)
+        there = with_gain(e, jnp.exp(reached))
+        new, rest = _newton(lambda y: _rest(y, there), y + move * slope, _NEWTON)
+        # The law may end, or fall onto the silent one.
+        good = (rest < _COARSE) & (new[1] > _SILENT)
+        longer = jnp.minimum(1.5 * step, _LONGEST)
+        after = count + 1, reached, longer, new, (new - y) / move, _site(new, there)[1]
+        shorter = count + 1, t, step / 2, y, slope, rate
+        return jax.tree.map(lambda x, y: jnp.where(good, x, y), after, shorter)
+
+    # One step on the spot: Newton's method finishes what the iteration began.
+    y, rest = _newton(lambda y: _rest(y, with_gain(e, jnp.exp(gain))), y, 2 * _NEWTON)
+    step = jnp.where(rest < _COARSE, _STEP, 0.0)
+    start = jnp.asarray(0), gain, step, y, jnp.zeros(7), jnp.ones(())
+    _, gain, _, y, _, rate = jax.lax.while_loop(underway, advance, start)
+    return gain, y, rate
 
 
 @eqx.filter_jit
 def _complexity(ensemble):
     usable, cases = _usable(ensemble)
     e = jax.lax.stop_gradient(ensemble)
-    first = jnp.maximum(e.g_h, _START * critical_gain(e))
-    gains = jnp.geomspace(first, e.g_h, _STEPS)
-    # The last gain once more: the residual is that before the last step.
-    gains = jnp.append(gains, e.g_h)
-    path, rest = _followed(e, _far_from_onset(with_gain(e, first)), gains)
-    y, found = path[-1], usable & (rest[-1] < _CONVERGED)
-    # Fixed points that shrink to nothing are the silent state.
-    found = found & (y[1] > jnp.log(1e-10))
+    goal = jnp.log(e.g_h)
+    reached, y, _ = _followed(e, goal, -jnp.inf)
+    y, rest = _newton(lambda y: _rest(y, e), y, 3 * _NEWTON)
+    found = usable & (reached == goal) & (rest < _CONVERGED) & (y[1] > _SILENT)
     program, arrays = hoist(lambda y: _rest(y, ensemble), y)
     y = attach(program, arrays, jnp.where(found, y, 0.0), found)
     _, rate, q = _site(y, ensemble)
@@ -241,42 +271,25 @@ def _complexity(ensemble):
 def _threshold(ensemble):
     usable, cases = _usable(ensemble)
     e = jax.lax.stop_gradient(ensemble)
-    first = _START * critical_gain(e)
-
-    def positive(state):
-        gain, ratio, _, _, rate = state
-        return (rate > 0) & (ratio < _FINEST) & (gain > _LEAST_GAIN)
-
-    def descend(state):
-        gain, ratio, y, before, rate = state
-        lower = with_gain(e, ratio * gain)
-        new, rest = _newton(lambda y: _rest(y, lower), 2 * y - before, _NEWTON)
-        # The solution may end, or fall onto the silent one, soon after Σ = 0.
-        good = (rest < _COARSE) & (new[1] > jnp.log(1e-6))
-        after = ratio * gain, ratio, new, y, _site(new, lower)[1]
-        shorter = gain, (1 + ratio) / 2, y, y, rate
-        return jax.tree.map(lambda x, y: jnp.where(good, x, y), after, shorter)
-
-    y = _far_from_onset(with_gain(e, first))
-    start = (first, jnp.asarray(_RATIO), y, y, jnp.ones(()))
-    gain, _, y, _, rate = jax.lax.while_loop(positive, descend, start)
+    goal = jnp.log(_LEAST_GAIN)
+    gain, y, rate = _followed(e, goal, 0.0)
     there = rate <= 0
+    r = sigmoid(e.m_r)
+    jumps = e.g_r**2 * (1 - r) * (5 - 7 * r) > 4
 
     def both(x, e):
         new, rate, _ = _site(x[:7], with_gain(e, jnp.exp(x[7])))
         return jnp.append(new - x[:7], rate)
 
-    guess = jnp.append(y, jnp.log(gain))
+    guess = jnp.append(y, gain)
     x, left = _newton(lambda x: both(x, e), guess, 2 * _NEWTON)
-    jumps = usable & there
-    found = jumps & (left < _CONVERGED)
+    found = usable & jumps & there & (left < _CONVERGED)
     program, arrays = hoist(lambda x: both(x, ensemble), x)
     x = attach(program, arrays, jnp.where(found, x, 0.0), found)
     result = choose(
         RESULTS,
         RESULTS.successful,
         *cases,
-        (~jumps & (onset_curvature(ensemble) > 0), RESULTS.not_converged),
         (~jumps, RESULTS.no_fold),
         (~found, RESULTS.not_converged),
     )

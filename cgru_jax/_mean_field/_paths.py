@@ -61,13 +61,15 @@ def sample_paths(
     $g^2 \langle x_t x_{t'} \rangle$. At each step the new row of that matrix is averaged
     over all paths, its Cholesky factor is bordered, and every path draws its next value.
     A tangent vector is carried along in the same way. Exact for many paths; with 4,000 the
-    variance of h has an error of about two per cent.
+    variance of h has an error of about two per cent. Few paths also have a bias: with M of
+    them over T steps in all the exponent was found low by about T/(10 M) of itself (five
+    per cent at M = 2 T, less than the scatter from 8 T on).
 
     **Arguments:**
 
     - `ensemble`: a `GRUEnsemble`, `ResetAfterGRUEnsemble` or `LSTMEnsemble`.
     - `key`: a key of `jax.random`; another key shows how far the answer is from exact.
-    - `paths`: how many; at least twice as many as there are steps in all.
+    - `paths`: how many; at least four times as many as there are steps in all.
     - `steps`: how many are returned, and averaged for the exponent; `transient`: how many
       are taken before. Costs grow as the square of their sum.
     - `start`: standard deviation of the state at the beginning. Where rest and activity
@@ -86,12 +88,11 @@ def sample_paths(
     site = site_of(owner, ensemble)
     for name, value, least in (("steps", steps, 1), ("transient", transient, 0)):
         check_whole(owner, name, value, least)
-    if isinstance(paths, bool) or not isinstance(paths, int):
-        raise ValueError(f"{owner}: paths must be an integer, got {paths!r}.")
-    if paths < 2 * (steps + transient):
+    check_whole(owner, "paths", paths, 1)
+    if paths < 4 * (steps + transient):
         raise ValueError(
             f"{owner}: {paths} paths are too few for {steps + transient} steps, whose "
-            f"covariance would be noise; give at least {2 * (steps + transient)}."
+            f"covariance would be noise; give at least {4 * (steps + transient)}."
         )
     start = real_array(owner, "start", start)
     check_positive(owner, "start", start)
@@ -162,9 +163,12 @@ def _remember(memory, t, signal, noise, gates):
 
 
 def _normalised(tangent):
-    """A tangent vector of root mean square one, and how long it was."""
+    """A tangent vector of root mean square one, and how long it was.
+
+    One that is annihilated has no direction and stays nothing: −∞ from there on.
+    """
     size = jnp.sqrt(sum(jnp.mean(x**2) for x in tangent.values()))
-    return {name: x / size for name, x in tangent.items()}, size
+    return {name: x / jnp.where(size > 0, size, 1) for name, x in tangent.items()}, size
 
 
 def path_coefficients(ensemble: AbstractEnsemble, found: Paths) -> AbstractCoefficients:
@@ -190,8 +194,8 @@ def path_coefficients(ensemble: AbstractEnsemble, found: Paths) -> AbstractCoeff
         )
     h = state["h"]
     if isinstance(ensemble, LSTMEnsemble):
-        f, i, o = (sigmoid(fields[gate]) for gate in "fio")
-        return lstm_coefficients(ensemble, state["c"], f, i, o, jnp.tanh(fields["c"]))
+        i, o, candidate = sigmoid(fields["i"]), sigmoid(fields["o"]), jnp.tanh(fields["c"])
+        return lstm_coefficients(ensemble, state["c"], fields["f"], i, o, candidate)
     z, r, x = sigmoid(fields["z"]), sigmoid(fields["r"]), fields["h"]
     if isinstance(ensemble, GRUEnsemble):
         return gru_coefficients(ensemble, h, z, r, jnp.tanh(x))

@@ -9,7 +9,7 @@ from .._errors import check_x64
 from .._implicit import attach
 from .._program import hoist
 from .._results import RESULTS, choose
-from ._ensembles import AbstractEnsemble
+from ._ensembles import AbstractEnsemble, LSTMEnsemble
 from ._static import COARSE, FINE, stability_of, variance_map
 
 # More than two nonzero roots were never met.
@@ -55,8 +55,9 @@ def solve_mean_field(ensemble: AbstractEnsemble) -> MeanField:
 
     **Fails:** NaN and `result.nonfinite` or `negative` for such numbers in the ensemble;
     `no_root` if zero is the only root; `not_converged` if a root lies so near to zero (an
-    onset) or to another one (a fold) that it was not resolved; `capacity` for more roots
-    than slots.
+    onset) or to another one (a fold) that it was not resolved, or if the inputs of an
+    LSTM's forget gates are so broad (a standard deviation beyond 14) that its stability is
+    no number, NaN; `capacity` for more roots than slots.
 
     A root with stability above one is no attractor, and without biases not the typical
     fixed point either: compare networks that settle only where the stability is below one.
@@ -83,6 +84,19 @@ def check_ensemble(verb, ensemble):
     check_x64(verb, leaf.dtype)
 
 
+def scalar(verb, name, value, *, complex_=False):
+    """`value` as one number, which may be NaN: it is of one member of a batch."""
+    kind = complex if complex_ else float
+    array = jnp.asarray(value)
+    if array.shape != ():
+        raise ValueError(
+            f"{verb}: {name} must be one number, got shape {array.shape}: use jax.vmap."
+        )
+    if jnp.iscomplexobj(array) and not complex_:
+        raise ValueError(f"{verb}: {name} must be real, got {array.dtype}.")
+    return array.astype(kind)
+
+
 def refuse(ensemble) -> tuple[Bool[Array, ""], Bool[Array, ""]]:
     """Whether a number of the ensemble is not finite, and whether one is negative."""
     numbers = {name: getattr(ensemble, name) for name in ensemble.__dataclass_fields__}
@@ -97,7 +111,7 @@ def _solve(ensemble):
     frozen = jax.lax.stop_gradient(ensemble)
     excess = lambda x, rules: jnp.log(variance_map(frozen, jnp.exp(x), rules)) - x
     coarse = lambda x: excess(x, COARSE)
-    low, high, count, hidden = _brackets(coarse)
+    low, high, count, hidden = _brackets(coarse, is_biased(frozen))
     refine = lambda a, b: _refined(lambda x: excess(x, FINE), *_between(coarse, a, b))
     roots, error = jax.vmap(refine)(low, high)
     used = jnp.isfinite(low) & ~infinite & ~negative
@@ -111,26 +125,36 @@ def _solve(ensemble):
     x = jax.vmap(rooted)(jnp.where(converged, roots, -1.0), converged)
     variance = jnp.exp(x)
     stability = jax.vmap(lambda q: stability_of(ensemble, q, FINE))(variance)
+    counted = jnp.isfinite(stability)
     result = choose(
         RESULTS,
         RESULTS.successful,
         (infinite, RESULTS.nonfinite),
         (negative, RESULTS.negative),
         (count > CAPACITY, RESULTS.capacity),
-        (hidden | jnp.any(used & ~converged), RESULTS.not_converged),
+        (hidden | jnp.any(used & ~(converged & counted)), RESULTS.not_converged),
         (count == 0, RESULTS.no_root),
     )
     shown = lambda values: jnp.where(converged, values, jnp.nan)
+    stability = jnp.where(counted, stability, jnp.nan)
     return MeanField(shown(variance), shown(stability), converged, result)
 
 
-def _brackets(excess):
+def is_biased(ensemble) -> Bool[Array, ""]:
+    """Whether the candidate has a bias, so that zero is no state."""
+    name = "c" if isinstance(ensemble, LSTMEnsemble) else "h"
+    mean, spread = getattr(ensemble, f"m_{name}"), getattr(ensemble, f"s_{name}")
+    return (mean != 0) | (spread != 0)
+
+
+def _brackets(excess, biased):
     """Between which logarithms of q the roots lie, padded with NaN; how many there are; and
     whether there is one below the smallest q."""
     x = jnp.linspace(jnp.log(SMALLEST), 0.0, POINTS)
     # Far below, F(q)/q tells whether zero is unstable, or no root at all.
     values = jax.lax.map(excess, jnp.append(x, 2.2 * jnp.log(SMALLEST)))
-    values, far = values[:-1], values[-1]
+    # With a bias F is positive at zero, however small it may be.
+    values, far = values[:-1], jnp.where(biased, 1.0, values[-1])
     # Where neighbours agree in sign but the middle is nearest to zero, two roots may lie
     # between: one more point, at the extremum, tells.
     middle = jnp.abs(values[1:-1])

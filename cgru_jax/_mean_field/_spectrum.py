@@ -5,8 +5,11 @@ import functools
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Complex, Float, Inexact
+from jaxtyping import Array, ArrayLike, Float
 
+from .._errors import check_positive
+from .._implicit import attach
+from .._program import hoist
 from .._results import RESULTS
 from ._coefficients import (
     AbstractCoefficients,
@@ -15,16 +18,17 @@ from ._coefficients import (
     resting_coefficients,
 )
 from ._ensembles import AbstractEnsemble
-from ._solve import check_ensemble, solve_mean_field
+from ._solve import check_ensemble, scalar, solve_mean_field
 
 # Nodes on the upper half of a circle; the integrand is smooth but where the circle crosses
 # the boundary of the support, so that the third digit is what this buys.
 _NODES = 32
-_SWEEPS, _CONVERGED = 1_000, 1e-7
+# Sweeps find where Newton's method may begin; near the boundary they alone would creep.
+_SWEEPS, _ROUGH, _NEWTON, _CONVERGED = 1_000, 1e-3, 6, 1e-9
 
 
 def support(
-    source: AbstractEnsemble | AbstractCoefficients, point: Inexact[ArrayLike, ""]
+    source: AbstractEnsemble | AbstractCoefficients, point: ArrayLike
 ) -> Float[Array, ""]:
     r"""How far inside the spectrum a point lies: eigenvalues are where it is at least one.
 
@@ -38,10 +42,13 @@ def support(
     **Returns:** shape `()`, not negative. The boundary of the spectrum is the level one; it
     need not be convex.
 
+    **Raises:** `ValueError` for a `point` that is no scalar, and for what is no source.
+
     **Source:** derived for this package by hermitisation; the Perron root of a 2 x 2
     matrix for `GRU`, the mean of V for `ResetAfterGRU` and `LSTM`.
     """
-    return _support(_coefficients("support", source), jnp.asarray(point))
+    point = scalar("support", "point", point, complex_=True)
+    return _support(_coefficients("support", source), point)
 
 
 def eigenvalue_mass(
@@ -53,18 +60,25 @@ def eigenvalue_mass(
     the disc in the plane of the multipliers of a step.
 
     **Returns:** shape `()`, between 0 and 1 and good to about 0.002 (of all 2N in an
-    LSTM).
+    LSTM); differentiable in all arguments, by the implicit derivative of the resolvent.
+
+    **Fails:** NaN where the equations of the resolvent, or the mean field of an ensemble,
+    were not solved, and for a radius that is not positive.
+
+    **Raises:** `ValueError` for a complex centre, for what is no scalar or no source.
 
     **Source:** derived for this package: the contour integral of the resolvent.
     """
-    coefficients = _coefficients("eigenvalue_mass", source)
-    mass = _mass(coefficients, jnp.asarray(centre, float), jnp.asarray(radius, float))
-    return jnp.clip(mass, 0, 1)
+    owner = "eigenvalue_mass"
+    coefficients = _coefficients(owner, source)
+    centre, radius = scalar(owner, "centre", centre), _radius(owner, radius)
+    mass = _mass(coefficients, centre, radius)
+    return jnp.where(radius > 0, jnp.clip(mass, 0, 1), jnp.nan)
 
 
 def density(
     source: AbstractEnsemble | AbstractCoefficients,
-    point: Complex[ArrayLike, ""],
+    point: ArrayLike,
     *,
     radius: ArrayLike = 0.02,
 ) -> Float[Array, ""]:
@@ -75,12 +89,21 @@ def density(
 
     **Returns:** shape `()`; the integral over the plane is one.
 
+    **Fails:** NaN as `eigenvalue_mass` does.
+
     **Source:** derived for this package.
     """
     coefficients = _coefficients("density", source)
-    point = jnp.asarray(point, complex)
-    radius = jnp.asarray(radius, float)
-    return _around(coefficients, point, radius) / (jnp.pi * radius**2)
+    point = scalar("density", "point", point, complex_=True)
+    radius = _radius("density", radius)
+    dense = _around(coefficients, point, radius) / (jnp.pi * radius**2)
+    return jnp.where(radius > 0, dense, jnp.nan)
+
+
+def _radius(verb, radius):
+    radius = scalar(verb, "radius", radius)
+    check_positive(verb, "radius", radius)
+    return radius
 
 
 def _coefficients(verb, source):
@@ -105,16 +128,25 @@ def _at_rest(ensemble):
     return resting_coefficients(ensemble, resting_variance(ensemble))
 
 
-@functools.singledispatch
 def _support_of(coefficients, point):
+    return support_at(coefficients, point - 1 + coefficients.z, point)
+
+
+_support = eqx.filter_jit(_support_of)
+
+
+@functools.singledispatch
+def support_at(coefficients, away, point):
+    """The support function at a point that lies `away` from what each unit keeps: as an
+    argument of its own, which near one keeps digits that the point has not."""
     raise NotImplementedError(type(coefficients))
 
 
-@_support_of.register
-def _(coefficients: GRUCoefficients, point):
+@support_at.register
+def _(coefficients: GRUCoefficients, away, point):
     k = coefficients
-    d = k.weights / jnp.abs(point - k.keep) ** 2
-    z, h = (k.g_z * k.a) ** 2 * d, (k.g_h * k.b) ** 2 * d
+    d = 1 / jnp.abs(away)
+    z, h = k.weights * (k.g_z * k.a * d) ** 2, k.weights * (k.g_h * k.b * d) ** 2
     top, right = jnp.sum(z), jnp.sum(h)
     left = k.g_r**2 * jnp.sum(k.weights * k.c**2) + jnp.sum(k.r**2 * z)
     bottom = jnp.sum(k.r**2 * h)
@@ -122,19 +154,16 @@ def _(coefficients: GRUCoefficients, point):
     return (top + bottom + apart) / 2
 
 
-@_support_of.register
-def _(coefficients: ColumnCoefficients, point):
-    return jnp.sum(coefficients.weights * _square(coefficients, point))
+@support_at.register
+def _(coefficients: ColumnCoefficients, away, point):
+    return jnp.sum(coefficients.weights * _square(coefficients, away, point))
 
 
-_support = eqx.filter_jit(_support_of)
-
-
-def _square(k, point):
+def _square(k, away, point):
     """V of each unit."""
     # Zero carries the spare eigenvalues only where outputs pass nothing on.
     far = jnp.where(k.output > 0, k.output / jnp.abs(point) ** 2, 0)
-    return k.gain / jnp.abs(point - k.keep) ** 2 + far
+    return k.gain / jnp.abs(away) ** 2 + far
 
 
 @eqx.filter_jit
@@ -174,18 +203,22 @@ def _start(coefficients):
 @_resolvent.register
 def _(coefficients: ColumnCoefficients, point, start):
     k = coefficients
-    V = _square(k, point)
+    away = point - 1 + k.z
+    V = _square(k, away, point)
+    inside = jnp.sum(k.weights * V) > 1
+    rest = lambda s: jnp.sum(k.weights * V / (1 + V * s)) - 1
 
     def halve(_, ends):
         low, high = ends
         s = (low + high) / 2
-        inside = jnp.sum(k.weights * V / (1 + V * s)) > 1
-        return jnp.where(inside, s, low), jnp.where(inside, high, s)
+        above = rest(s) > 0
+        return jnp.where(above, s, low), jnp.where(above, high, s)
 
-    s = sum(jax.lax.fori_loop(0, 40, halve, (0.0, 1.0))) / 2
-    s = jnp.where(jnp.sum(k.weights * V) > 1, s, 0.0)
-    near, far = 1 / (point - k.keep), 1 / point
-    gain = k.gain / jnp.abs(point - k.keep) ** 2
+    s = sum(jax.lax.fori_loop(0, 50, halve, (0.0, 1.0))) / 2
+    program, arrays = hoist(lambda s: rest(s[0])[None], jnp.zeros(1))
+    s = attach(program, arrays, jnp.where(inside, s, 0.0)[None], inside)[0]
+    near, far = 1 / away, 1 / point
+    gain = k.gain / jnp.abs(away) ** 2
     pushed = (gain * near + (V - gain) * far) / (1 + V * s)
     value = k.spare * far + jnp.sum(k.weights * (near - s * pushed))
     return start, value / (1 + k.spare)
@@ -194,43 +227,55 @@ def _(coefficients: ColumnCoefficients, point, start):
 @_resolvent.register
 def _(coefficients: GRUCoefficients, point, start):
     k = coefficients
-    zeta = point - k.keep
-    square = jnp.abs(zeta) ** 2
-    a, b, c, r = k.a**2, k.b**2, k.c**2, k.r**2
-    mean = lambda values: jnp.sum(k.weights * values)
+    zeta = point - 1 + k.z
+    inside = _support_of(coefficients, point) > 1
 
-    def terms(x):
-        P_u, P_w, S_a, S_b, S_c = x
-        X_u = a * k.g_z**2 * P_u + b * k.g_h**2 * P_w
-        X_w = c * k.g_r**2 * P_u
-        Y_u, Y_w = k.g_z**2 * S_a + k.g_r**2 * S_c, k.g_h**2 * S_b
-        A, B = square + Y_u * X_u, 1 + Y_w * X_w
-        return X_u, X_w, Y_u, Y_w, A, B, A * B + r * Y_w * X_u
-
-    def sweep(state):
-        step, x, _ = state
-        X_u, X_w, Y_u, Y_w, A, B, D = terms(x)
-        through = (Y_u * B + r * Y_w) / D
-        new = jnp.stack(
-            [
-                mean(X_u * B / D),
-                mean((A * X_w + r * X_u) / D),
-                mean(a * through),
-                mean(b * through),
-                mean(c * A * Y_w / D),
-            ]
-        )
-        x = (x + new) / 2
+    def again(x):
+        new = _sweep(k, zeta, x)[0]
         # P and 1/S have one common factor that nothing depends on.
         gains = jnp.stack([k.g_z**2, k.g_h**2, k.g_r**2])
-        t = jnp.sqrt(jnp.sum(gains * x[2:]) / (x[0] + x[1]))
-        x = x * jnp.where(jnp.arange(5) < 2, t, 1 / t)
-        return step + 1, x, jnp.max(jnp.abs(x - state[1]))
+        new = (x + new) / 2
+        t = jnp.sqrt(jnp.sum(gains * new[2:]) / (new[0] + new[1]))
+        return new * jnp.where(jnp.arange(5) < 2, t, 1 / t)
 
-    inside = _support_of(coefficients, point) > 1
-    busy = lambda state: inside & (state[0] < _SWEEPS) & (state[2] > _CONVERGED)
-    _, x, _ = jax.lax.while_loop(busy, sweep, (0, start, jnp.ones(())))
-    *_, B, D = terms(x)
-    value = jnp.where(inside, mean(jnp.conj(zeta) * B / D), mean(1 / zeta))
+    frozen = jax.lax.stop_gradient
+    program, arrays = hoist(lambda x: again(x) - x, start)
+    rest = lambda x: program(frozen(arrays), x)
+    size = lambda x: jnp.max(jnp.abs(rest(x)))
+    busy = lambda state: inside & (state[0] < _SWEEPS) & (size(state[1]) > _ROUGH)
+    sweep = lambda state: (state[0] + 1, state[1] + rest(state[1]))
+    _, x = jax.lax.while_loop(busy, sweep, (0, frozen(start)))
+
+    def newton(_, x):
+        new = x - jnp.linalg.solve(jax.jacfwd(rest)(x), rest(x))
+        # All five are positive.
+        return jnp.where(new > 0, new, x / 2)
+
+    x = jax.lax.fori_loop(0, jnp.where(inside, _NEWTON, 0), newton, x)
+    found = size(x) < _CONVERGED
+    x = attach(program, arrays, jnp.where(found, x, 1.0), inside & found)
+    solved = jnp.where(found, _sweep(k, zeta, x)[1], jnp.nan)
+    value = jnp.where(inside, solved, jnp.sum(k.weights / zeta))
     # Near the boundary all shrink; a next start must not be nothing.
-    return jnp.where(inside, jnp.maximum(x, 1e-3), start), value
+    return jnp.where(inside & found, jnp.maximum(frozen(x), 1e-3), start), value
+
+
+def _sweep(k, zeta, x):
+    """What the five averages make of themselves, and the resolvent that they give."""
+    a, b, c, r = k.a**2, k.b**2, k.c**2, k.r**2
+    mean = lambda values: jnp.sum(k.weights * values)
+    P_u, P_w, S_a, S_b, S_c = x
+    X_u = a * k.g_z**2 * P_u + b * k.g_h**2 * P_w
+    X_w = c * k.g_r**2 * P_u
+    Y_u, Y_w = k.g_z**2 * S_a + k.g_r**2 * S_c, k.g_h**2 * S_b
+    A, B = jnp.abs(zeta) ** 2 + Y_u * X_u, 1 + Y_w * X_w
+    D = A * B + r * Y_w * X_u
+    through = (Y_u * B + r * Y_w) / D
+    new = [
+        mean(X_u * B / D),
+        mean((A * X_w + r * X_u) / D),
+        mean(a * through),
+        mean(b * through),
+        mean(c * A * Y_w / D),
+    ]
+    return jnp.stack(new), mean(jnp.conj(zeta) * B / D)

@@ -12,7 +12,7 @@ from .._program import hoist
 from .._results import RESULTS, choose
 from ._averages import gaussian_mean, on_a_line
 from ._ensembles import AbstractEnsemble, LSTMEnsemble
-from ._solve import check_ensemble, refuse
+from ._solve import check_ensemble, is_biased, refuse
 from ._static import COARSE, FINE, stability_of, variance_map
 
 _NOISE = 1e-11  # of a slope of log F by the fine rules
@@ -52,7 +52,7 @@ def critical_gain(ensemble: AbstractEnsemble) -> Float[Array, ""]:
         square = slow * _mean_square(e.m_i, e.s_i) * _mean_square(e.m_o, e.s_o)
     else:
         square = _mean_square(e.m_r, e.s_r)
-    return jnp.where(infinite | negative | _biased(e), jnp.nan, 1 / jnp.sqrt(square))
+    return jnp.where(infinite | negative | is_biased(e), jnp.nan, 1 / jnp.sqrt(square))
 
 
 def onset_curvature(ensemble: AbstractEnsemble) -> Float[Array, ""]:
@@ -84,7 +84,7 @@ def onset_curvature(ensemble: AbstractEnsemble) -> Float[Array, ""]:
         curvature = e.g_r**2 * quick(sigmoid(e.m_r)) - 2
         spread = e.s_r != 0
     infinite, negative = refuse(with_gain(e, 1.0))
-    return jnp.where(infinite | negative | spread | _biased(e), jnp.nan, curvature)
+    return jnp.where(infinite | negative | spread | is_biased(e), jnp.nan, curvature)
 
 
 def fold_gain(ensemble: AbstractEnsemble) -> GainFold:
@@ -112,7 +112,7 @@ def fold_gain(ensemble: AbstractEnsemble) -> GainFold:
 @eqx.filter_jit
 def _fold(ensemble):
     infinite, negative = refuse(ensemble)
-    biased = _biased(ensemble)
+    biased = is_biased(ensemble)
     frozen = jax.lax.stop_gradient(ensemble)
 
     def excess(e, t, gain, rules):
@@ -170,12 +170,6 @@ def with_gain(ensemble, gain):
     name = "g_c" if isinstance(ensemble, LSTMEnsemble) else "g_h"
     gain = jnp.asarray(gain, getattr(ensemble, name).dtype)
     return eqx.tree_at(lambda e: getattr(e, name), ensemble, gain)
-
-
-def _biased(e):
-    if isinstance(e, LSTMEnsemble):
-        return (e.m_c != 0) | (e.s_c != 0)
-    return (e.m_h != 0) | (e.s_h != 0)
 
 
 def _mean_square(mean, spread):
