@@ -3,8 +3,8 @@
 U_h = g R(0.3) and U_r = s R(−π/3), all else 0: the origin stays at rest whatever g and s,
 and its Hopf bifurcation lies at g = 2 / cos 0.3. The reset gate bends the flow: beyond a
 generalised Hopf (Bautin) point in s the cycle that is born is unstable, inside a stable
-one, and a curve of folds of cycles begins there. The full curve takes half a minute to
-compile; `quick` has the first Lyapunov coefficients and the cycles counted by SciPy.
+one, and a curve of folds of cycles begins there. Point and curve take two minutes to
+compile: `full` has them, the others the coefficients and the cycles counted by SciPy.
 """
 
 from pathlib import Path
@@ -83,7 +83,7 @@ def main(out: Path, size: str = "default") -> dict:
             "the fold: a cycle where this is zero, stable where it falls.",
         }
     )
-    if size != "quick":
+    if size == "full":
         more = follow(out / "plane.png", first, orbit, strengths)
         numbers["claims"] += more.pop("claims")
         numbers["figures"] += more.pop("figures")
