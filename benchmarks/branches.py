@@ -31,6 +31,7 @@ from cgru_jax import EVENTS, RESULTS
 LOW, HIGH = -4.0, 4.0
 FINE, COARSE = 2e-3, 0.1
 SAME = 1e-8
+ROUNDS, FEW = 5, 20
 
 
 def draw(size, seed=0):
@@ -215,16 +216,13 @@ def check_counts(U, R, branches, size, offset=1e-4):
             "unexplained": int(np.sum(proved & (jump != 2)))}  # fmt: skip
 
 
-def cpu_seconds(run, repeats=3):
-    times = []
-    for _ in range(repeats):
-        begin = time.process_time()
-        jax.block_until_ready(jax.tree.leaves(run()))
-        times.append(time.process_time() - begin)
-    return float(np.median(times))
+def cpu_seconds(run):
+    begin = time.process_time()
+    jax.block_until_ready(jax.tree.leaves(run()))
+    return time.process_time() - begin
 
 
-def peer_jaxcont(U, R, points, count):
+def peer_jaxcont(U, R, points):
     """jaxcont's compiled engine, one branch after another, compiled once; no events."""
     try:
         from jaxcont.core.scan_continuation import pseudo_arclength_scan
@@ -238,10 +236,35 @@ def peer_jaxcont(U, R, points, count):
             x, LOW, HIGH, 0.01, 1e-5, COARSE, 1e-9, 1000, 20,
         )  # fmt: skip
 
-    jax.block_until_ready(run(U[0], R[0], points[0]))
-    return (
-        cpu_seconds(lambda: [run(U[i], R[i], points[i]) for i in range(count)], 1) / count
-    )
+    every = lambda: [run(*branch) for branch in zip(U, R, points, strict=True)]
+    jax.block_until_ready(every())
+    return every
+
+
+def rates(U, R, points):
+    """Medians over rounds in which all run one after another, so that what else the
+    machine does slows them alike; ratios are taken in each round."""
+    many, few = len(U), [x[:FEW] for x in (U, R, points)]
+    jax.block_until_ready(traced(U, R, points).points)
+    peer = peer_jaxcont(*few)
+    rounds = []
+    for _ in range(ROUNDS):
+        ours = cpu_seconds(lambda: traced(U, R, points)) / many
+        loop = cpu_seconds(
+            lambda: [reference(*(x[i : i + 1] for x in few), COARSE, 1_000)[2]
+                     for i in range(FEW)]
+        ) / FEW  # fmt: skip
+        other = peer and cpu_seconds(peer) / FEW
+        rounds.append([1 / ours, 1 / loop, loop / ours, other and 1 / other,
+                       other and other / ours])  # fmt: skip
+    names = ["ours_branches_per_cpu_second", "numpy_loop_branches_per_cpu_second",
+             "ratio_to_numpy_loop", "jaxcont_branches_per_cpu_second",
+             "ratio_to_jaxcont"]  # fmt: skip
+    medians = [
+        None if None in x else float(np.median(x)) for x in zip(*rounds, strict=True)
+    ]
+    load = {"load_of_the_machine": os.getloadavg()[0]}
+    return {"batch": many, "rounds": ROUNDS} | load | dict(zip(names, medians, strict=True))
 
 
 def main(argv=None):
@@ -268,21 +291,7 @@ def main(argv=None):
         "certified": check_counts(U, R, branches, many),
     }  # fmt: skip
     if not options.quick:
-        jax.block_until_ready(traced(U4, R4, points4).points)
-        ours = cpu_seconds(lambda: traced(U4, R4, points4)) / many
-        begin, few = time.process_time(), 20
-        for i in range(few):
-            reference(U[i : i + 1], R[i : i + 1], points[i : i + 1], COARSE, 1_000)
-        loop = (time.process_time() - begin) / few
-        peer = peer_jaxcont(U, R, points, 20)
-        numbers["rates"] = {
-            "batch": many,
-            "ours_branches_per_cpu_second": 1 / ours,
-            "numpy_loop_branches_per_cpu_second": 1 / loop,
-            "ratio_to_numpy_loop": loop / ours,
-            "jaxcont_branches_per_cpu_second": peer and 1 / peer,
-            "ratio_to_jaxcont": peer and peer / ours,
-        }
+        numbers["rates"] = rates(U4, R4, points4)
     print(json.dumps(numbers, indent=1, default=float))
     if options.out:
         options.out.parent.mkdir(parents=True, exist_ok=True)

@@ -333,35 +333,45 @@ def test_what_does_not_fit_a_branch_is_named(change, message):
         cgru.trace_cycles(**(given | change))
 
 
-OBLIQUE = np.array([[1.0, 0.4], [-0.2, 0.8]])
+PLANE = np.linalg.norm(MIX[:, :2], axis=1)
 
 
 def layered(middle, cubic, quartic):
-    """In oblique polar coordinates about CENTRE, with x = r² − middle:
-    r' = r (p₁ + p₂ x − cubic x³ − quartic r⁴), φ' = 1 + p₁ / 5."""
+    """In oblique polar coordinates about MIDDLE, with x = r² − middle, and beside it:
+    r' = r (p₁ + p₂ x − cubic x³ − quartic r⁴), φ' = 1 + p₁ / 5, z' = −0.3 z."""
     middle, cubic, quartic = map(jnp.asarray, (middle, cubic, quartic))
 
     def family(p):
         def field(h):
-            x, y = jnp.linalg.inv(OBLIQUE) @ (h - CENTRE)
+            x, y, z = np.linalg.inv(MIX) @ (h - MIDDLE)
             q = x * x + y * y
             off = q - middle
             grow = p[0] + p[1] * off - cubic * off**3 - quartic * q * q
             turn = 1 + p[0] / 5
-            return OBLIQUE @ jnp.stack([grow * x - turn * y, grow * y + turn * x])
+            return MIX @ jnp.stack([grow * x - turn * y, grow * y + turn * x, -0.3 * z])
 
         return cgru.Flow(field)
 
     return family
 
 
-def ellipse(radius, period):
+def ellipse(radius, period, multipliers=(1, 1, 1)):
     angle = 2 * np.pi * np.arange(100) / 100
     circle = radius * np.stack([np.cos(angle), np.sin(angle)], axis=1)
-    points = jnp.asarray(CENTRE + circle @ OBLIQUE.T)
-    times = jnp.arange(100) / 100 * period
-    low, high = jnp.min(points, axis=0), jnp.max(points, axis=0)
-    return cgru.CycleFold(points, times, jnp.asarray(period), low, high, jnp.zeros(()))
+    points = jnp.asarray(MIDDLE + circle @ MIX[:, :2].T)
+    multipliers = jnp.asarray(multipliers, complex)
+    return cgru.Cycle(
+        points=points,
+        times=jnp.arange(100) / 100 * period,
+        period=jnp.asarray(period),
+        low=jnp.min(points, axis=0),
+        high=jnp.max(points, axis=0),
+        multipliers=multipliers,
+        exponents=jnp.log(jnp.abs(multipliers)) / period,
+        trivial_error=jnp.zeros(()),
+        kind=KINDS.unknown,
+        result=RESULTS.successful,
+    )
 
 
 @pytest.mark.slow
@@ -371,7 +381,7 @@ def test_curves_of_cycle_folds_run_through_a_cusp_and_end_at_a_generalised_hopf_
     p = [-2 * c**3, 3 * c * c]
     cycle = ellipse(np.sqrt(1 + c), 2 * np.pi / (1 + p[0] / 5))
     limits = [-0.06, -0.6], [0.06, 0.12]
-    setting = dict(bounds=limits, direction=-1, capacity=80, intervals=24)
+    setting = dict(bounds=limits, direction=-1, capacity=80, intervals=16)
     curve = cgru.trace_cycle_fold_curve(layered(1.0, 1.0, 0.0), cycle, p, **setting)
     assert name(curve.result) == "bound"
     used = np.asarray(curve.valid)
@@ -382,11 +392,11 @@ def test_curves_of_cycle_folds_run_through_a_cusp_and_end_at_a_generalised_hopf_
     assert along[0] < -0.17
     assert along[-1] > 0.19
     sizes = np.asarray(curve.cycles.high - curve.cycles.low)[used]
-    wide = 2 * np.linalg.norm(OBLIQUE, axis=1) * np.sqrt(1 + along)[:, None]
-    np.testing.assert_allclose(sizes, wide, rtol=1e-9)
+    np.testing.assert_allclose(sizes, 2 * PLANE * np.sqrt(1 + along)[:, None], rtol=1e-9)
     # The three cycles meet once.
     bent = np.asarray(curve.coefficient)[used]
     assert np.all(np.sign(bent) == np.sign(bent[-1]) * np.sign(along))
+    assert np.all(np.asarray(curve.angle)[used] == 0)
 
     # r⁴ − p₂ r² − p₁ has a double zero where p₁ = −p₂² / 4, down to r = 0.
     cycle = ellipse(np.sqrt(0.05), 2 * np.pi / (1 - 0.0025 / 5))
@@ -397,3 +407,90 @@ def test_curves_of_cycle_folds_run_through_a_cusp_and_end_at_a_generalised_hopf_
     first, second = np.asarray(curve.parameters)[np.asarray(curve.valid)].T
     np.testing.assert_allclose(first, -(second**2) / 4, atol=1e-12)
     assert second[-1] < 2e-3
+
+
+def ribbon(apart, twist):
+    """About a circle in oblique coordinates, with u = (r − 1, z) and φ' = 1:
+    u' = (p₁ + p₂² / 2 − |u|²) u + apart M(φ) u + (twist + p₂ / 2 if apart is 0) J u, where
+    M mirrors at an axis that turns half as fast as φ, and J turns.
+
+    In a frame with that axis, for twist = 1/2, u is multiplied in each lap by −e^{2π(p₁ +
+    p₂²/2 ± apart)}; without the mirror by e^{2π(p₁ + p₂²/2)} and turned by 2π (twist + …).
+    """
+    bend = 0.5 * (apart == 0)
+    apart, twist, bend = map(jnp.asarray, (apart, twist, bend))
+
+    def family(p):
+        def field(h):
+            x, y, z = np.linalg.inv(MIX) @ (h - MIDDLE)
+            r = jnp.sqrt(x * x + y * y)
+            c, s, u = x / r, y / r, r - 1
+            grow = p[0] + p[1] ** 2 / 2 - u * u - z * z
+            turn = twist + bend * p[1]
+            out = (grow + apart * c) * u + (apart * s - turn) * z
+            up = (apart * s + turn) * u + (grow - apart * c) * z
+            return MIX @ jnp.stack([out * c - y, out * s + x, up])
+
+        return cgru.Flow(field)
+
+    return family
+
+
+@pytest.mark.slow
+def test_curves_of_doublings_and_tori_are_where_the_multipliers_say():
+    limits = dict(bounds=([-0.5, -0.45], [1.0, 0.45]), capacity=100, intervals=16)
+    curve = cgru.trace_cycle_doubling_curve(
+        ribbon(0.3, 0.5), ellipse(1.0, 2 * np.pi), [-0.3, 0.0], **limits
+    )
+    assert name(curve.result) == "bound"
+    first, second = np.asarray(curve.parameters)[np.asarray(curve.valid)].T
+    np.testing.assert_allclose(first + second**2 / 2, -0.3, atol=1e-10)
+    assert np.abs(second[-1]) == 0.45
+
+    # The angle falls to where the pair meets at 1.
+    pair = np.exp(0.3j * np.pi * np.array([1, -1]))
+    curve = cgru.trace_cycle_torus_curve(
+        ribbon(0.0, 0.2), ellipse(1.0, 2 * np.pi, [1, *pair]), [-0.005, -0.1],
+        direction=-1, **limits,
+    )  # fmt: skip
+    assert name(curve.result) == "resonance"
+    used = np.asarray(curve.valid)
+    first, second = np.asarray(curve.parameters)[used].T
+    np.testing.assert_allclose(first + second**2 / 2, 0, atol=1e-10)
+    angle = np.asarray(curve.angle)[used]
+    # Two of its equations differ by its sine, down to 0.02.
+    np.testing.assert_allclose(angle, 2 * np.pi * (0.2 + second / 2), atol=1e-8)
+    assert angle[-1] == 0.02
+    np.testing.assert_allclose(curve.cycles.period[used], 2 * np.pi, **EXACT)
+    real = cgru.trace_cycle_torus_curve(
+        ribbon(0.0, 0.2), ellipse(1.0, 2 * np.pi), [0.0, 0.0], direction=-1, **limits
+    )
+    assert name(real.result) == "wrong_kind"
+
+
+@pytest.mark.slow
+def test_a_branch_in_space_doubles_its_period_twice_and_has_no_torus_between():
+    # Multipliers −e^{2π(p ± 0.3)}: where their product is 1 they are real.
+    family = lambda p: ribbon(0.3, 0.5)(jnp.stack([p, 0.0]))
+    branch = cgru.trace_cycles(
+        family,
+        ellipse(1.0, 2 * np.pi),
+        -0.5,
+        bounds=(-0.6, 0.4),
+        capacity=100,
+        intervals=16,
+    )
+    assert name(branch.result) == "bound"
+    events = np.asarray(branch.events.valid)
+    found = np.asarray(names(cgru.EVENTS, branch.events.kind))[events]
+    assert found.tolist() == ["period_doubling"] * 2
+    np.testing.assert_allclose(branch.events.parameters[events], [-0.3, 0.3], **EXACT)
+
+
+def test_no_cycle_in_the_plane_doubles_its_period():
+    cycle = cgru.find_cycle(ring(0.5, 1.0, -1.0), at(0.5, 0.1), 6.0)
+    family = lambda p: bautin(p[0])(p[1])
+    with pytest.raises(ValueError, match="three dimensions"):
+        cgru.trace_cycle_doubling_curve(
+            family, cycle, [0.0, 0.0], bounds=([-1, -1], [1, 1])
+        )

@@ -12,9 +12,10 @@ import scipy.integrate
 
 ROOT = Path(__file__).parent.parent
 # Experiments of which every claim holds, as far as it is answered at this size.
-WHOLE = ["design_cycle", "design_line", "input_pulses", "map_to_flow", "rotation_cycle"]
-WHOLE += ["onset", "portrait_training", "sectors", "separatrices", "slow_cycle"]
-WHOLE += ["slow_point", "training", "training_bifurcations", "two_parameters"]
+WHOLE = ["bautin", "design_cycle", "design_line", "input_pulses", "map_to_flow"]
+WHOLE += ["onset", "portrait_training", "rotation_cycle", "sectors", "separatrices"]
+WHOLE += ["slow_cycle", "slow_point", "training", "training_bifurcations"]
+WHOLE += ["two_parameters"]
 LEAST = {"portraits": 50_000, "one_unit": 5_000}  # bytes of a picture; 10,000 elsewhere
 
 

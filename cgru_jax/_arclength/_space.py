@@ -19,6 +19,8 @@ class Space:
     def __init__(self, curve, restore, size):
         self.curve, self.restore, self.size = curve, restore, size
         programs = [p for p in (curve.equations, curve.tests) if p is not None]
+        # What is long and used in four places is traced once.
+        self.sparse = None if curve.linear is None else jax.jit(curve.linear)
         self.tests = 0
         if curve.tests is not None:
             self.tests = curve.tests.jaxpr.outvars[0].aval.shape[0]
@@ -45,7 +47,7 @@ class Space:
         """Value and Jacobian of the equations."""
         arrays, setting = self.restore(row)
         if self.curve.linear is not None:
-            whole = self.curve.linear(arrays[0], vector[0] * setting.scale)
+            whole = self.sparse(arrays[0], vector[0] * setting.scale)
             return whole[:, -1], whole[:, :-1] * setting.scale
         f = functools.partial(self.evaluate, self.curve.equations, arrays[0], setting.scale)
         if not self.scalar:

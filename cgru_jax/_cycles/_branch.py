@@ -79,8 +79,8 @@ def trace_cycles(
       of the start.
     - `capacity`: how many cycles there is room for.
     - `intervals`: an even number of intervals of the mesh, which moves with the cycle.
-      Cost grows with the cube of `intervals` times `n`. To compile takes half a minute for
-      two dimensions and minutes beyond, where multipliers are tested for in every step.
+      Cost grows with the cube of `intervals` times `n`. To compile takes about a minute
+      of one core for three dimensions.
 
     **Returns:** a `CycleBranch`. Cycles carry derivatives at fixed parameter, events as
     solutions of their own equations.

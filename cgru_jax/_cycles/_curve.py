@@ -89,7 +89,8 @@ def trace_cycle_fold_curve(
     - `bounds`: `(low, high)`, each of shape `(2,)`, between which the parameters stay.
     - `direction`: +1 or −1, whether the first parameter first rises or falls (the second,
       where the first is constant).
-    - `longest`, `capacity`, `intervals`: as in `trace_cycles`.
+    - `longest`, `capacity`, `intervals`: as in `trace_cycles`. To compile takes half a
+      minute of one core.
 
     **Returns:** a `CycleCurve`, without derivatives: those of a fold come from
     `locate_cycle_fold` at one of its cycles.

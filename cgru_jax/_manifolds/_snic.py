@@ -52,13 +52,16 @@ def locate_snic(family: Callable, cycle: Cycle, parameter: ArrayLike) -> SNIC:
 
     - `family`: from a parameter, shape `()`, to a `Flow`.
     - `cycle`, `parameter`: a slow cycle, as the last one of `trace_cycles` with the result
-      `slow`, and its parameter.
+      `slow`, and its parameter. Slow enough is one whose period is 2/3 to 2 times the
+      $π/\sqrt{a b δ}$ of all its passages together: most of it is spent where the
+      saddle-nodes will be. Farther off, follow the branch on.
 
     **Returns:** a `SNIC`, with derivatives with respect to everything that the family
     closes over.
 
     **Fails:** NaN, and `result` is `nonfinite` (also of a cycle that was not found) or
-    `no_saddle_node`. `ValueError` for what does not fit.
+    `no_saddle_node` (none ahead beside the cycle, or none that account for its period).
+    `ValueError` for what does not fit.
 
     **Source:** Kuznetsov, Elements of Applied Bifurcation Theory, section 7.1; the
     comparison of times is derived here.
