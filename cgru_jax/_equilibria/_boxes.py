@@ -95,7 +95,6 @@ def examine(program, constants, lowest: list, highest: list) -> Verdict:
             ),
         )
         empty |= box[j][0] > box[j][1]
-    box, empty, unique = _interval.apart((box, empty, unique))
     lows, highs = [b[0] for b in box], [b[1] for b in box]
     return Verdict(
         empty, unique, lows, highs, outer_low, outer_high, centre, spread, sign, weight,

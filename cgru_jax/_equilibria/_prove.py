@@ -19,7 +19,7 @@ from ._degenerate import find_candidates, is_line, name_cluster
 from ._degree import index_of_cluster
 from ._worklist import Found
 
-NEWTON = 6  # steps from a quarter of the proved box: quadratic convergence needs four
+NEWTON = 6  # steps from half of the proved box: quadratic convergence needs five
 CORRECTIONS = 40  # more steps where it did not arrive, each worth a factor or four
 FACTS = 7  # numbers in a row between the root and the eigenvalues (`_row`)
 

@@ -14,9 +14,9 @@ from ._boxes import PAD, examine, proof_of, proof_size
 # of exponentials into its consumers and computes it once per consumer (13 times slower);
 # with more it is slower again.
 LANES, BLOCKS = 512, 2
-# A unique zero is handed to Newton's method only if it is known to a quarter of the box, or
-# to this part of the box that was asked about: then the method surely converges to it.
-SHARP, SHARP_ENOUGH = 0.25, 1e-9
+# A unique zero is handed to Newton's method only if it is known to half of the box, or to
+# this part of the box that was asked about: then the method surely converges to it.
+SHARP, SHARP_ENOUGH = 0.5, 1e-9
 # Room on the list, in passes: depth first, hard members fill several for each halving.
 LIST = 64
 # A box that shrank to less than this part is looked at again before it is split.
