@@ -100,12 +100,15 @@ def record_bifurcations(
     fitted = fit(model, data, recipe=recipe, block=every, callback=looks.append)
     steps = np.array([0] + [look.step for look in looks])
     models = [jax.tree.map(lambda x: x[None], model)] + [look.models for look in looks]
+    # The epochs are single precision: what they lead to is read in that of the model.
+    models = [_read_as(model, each) for each in models]
     seen = _look(_stack(models), starts, every, prove)
 
     losses = np.asarray(fitted.losses)
     changes = []
     for i, following in _differences(seen):
         between = _between(model, data, recipe, looks, i, steps[following])
+        between = [_read_as(model, each) for each in between]
         one_by_one = _look(_stack([models[i], *between]), starts, every, prove)
         for k, after in _differences(one_by_one):
             step = int(steps[i]) + k
@@ -129,6 +132,10 @@ def _between(model, data, recipe, looks, i, end):
     with contextlib.suppress(_EnoughError):
         fit(model, data, recipe=recipe, block=1, resume=since, callback=collect)
     return models
+
+
+def _read_as(model, other):
+    return jax.tree.map(lambda x, like: x.astype(like.dtype), other, model)
 
 
 def _stack(models):
