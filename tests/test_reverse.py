@@ -146,6 +146,21 @@ def test_what_cannot_be_read_is_refused():
         cgru.reverse_engineer(model)
     with pytest.raises(ValueError, match=r"\(s, 2\)"):
         cgru.reverse_engineer(model, starts=jnp.zeros((1, 3)))
+    for step, starts, message in (
+        (0.0, jnp.ones((1, 2)), "one positive number"),
+        (1.0, jnp.full((1, 2), jnp.nan), r"starts\[0, 0\] is nan"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            cgru.reverse_engineer(model, starts=starts, step=step)
+    lost = eqx.tree_at(lambda m: m.C, model, jnp.nan * model.C)
+    with pytest.raises(ValueError, match="must be finite"):
+        cgru.reverse_engineer(lost, cgru.TARGETS["line"])
+    for wanted, message in (
+        (lambda cell, memory: cell.b_h, "a pair"),
+        (lambda cell, memory: (cell.b_h[0], memory), r"shape \(k,\)"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            cgru.fit_portrait(model.cell, wanted)
     with pytest.raises(ValueError, match="one or two units"):
         cgru.record_bifurcations(cgru.Forecaster.random(jr.key(0), units=3), None)
 

@@ -15,7 +15,7 @@ from .._sweep import sweep
 from . import _measure
 from ._data import as_time_series
 from ._fit import Fit, fit
-from ._forecaster import Forecaster
+from ._forecaster import Forecaster, check_forecaster
 from ._recipe import Recipe
 
 STARTS = 8  # orbits that are followed to see whether a network oscillates
@@ -89,6 +89,7 @@ def record_bifurcations(
     **Source:** derived here.
     """
     verb = "record_bifurcations"
+    check_forecaster(verb, model)
     check_x64(verb, model.C.dtype)
     if model.C.ndim != 2 or model.cell.units > 2:
         raise ValueError(f"{verb}: give one model of one or two units.")
