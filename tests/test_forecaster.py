@@ -179,6 +179,10 @@ def test_what_does_not_fit_is_named_before_the_work():
         cgru.fit(model, jnp.zeros((4, 3, 2)))
     with fails("one of paper"):
         cgru.fit(model, DATA, recipe="best")
+    with fails("outside jit"):
+        jax.eval_shape(lambda x: cgru.fit(model, x).train_loss, DATA.train)
+    with fails("an optax transformation"):
+        cgru.fit(model, DATA, recipe=cgru.Recipe(optimiser=float))
     with fails("block"):
         cgru.fit(model, DATA, block=0)
     with fails("is nan"):

@@ -146,6 +146,21 @@ def test_what_cannot_be_read_is_refused():
         cgru.reverse_engineer(model)
     with pytest.raises(ValueError, match=r"\(s, 2\)"):
         cgru.reverse_engineer(model, starts=jnp.zeros((1, 3)))
+    for step, starts, message in (
+        (0.0, jnp.ones((1, 2)), "one positive number"),
+        (1.0, jnp.full((1, 2), jnp.nan), r"starts\[0, 0\] is nan"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            cgru.reverse_engineer(model, starts=starts, step=step)
+    lost = eqx.tree_at(lambda m: m.C, model, jnp.nan * model.C)
+    with pytest.raises(ValueError, match="must be finite"):
+        cgru.reverse_engineer(lost, cgru.TARGETS["line"])
+    for wanted, message in (
+        (lambda cell, memory: cell.b_h, "a pair"),
+        (lambda cell, memory: (cell.b_h[0], memory), r"shape \(k,\)"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            cgru.fit_portrait(model.cell, wanted)
     with pytest.raises(ValueError, match="one or two units"):
         cgru.record_bifurcations(cgru.Forecaster.random(jr.key(0), units=3), None)
 
@@ -198,17 +213,18 @@ def test_a_change_along_a_training_is_where_the_multipliers_cross_the_circle():
     models = {}
 
     def keep(progress):
-        models[progress.step] = jax.tree.map(lambda x: x[0], progress.models)
+        models[progress.step] = jax.tree.map(lambda x: x[0].astype(float), progress.models)
 
     fitted = cgru.fit(model, data, recipe=recipe, block=1, callback=keep)
     assert (fitted.losses == record.fit.losses).all()
 
     @jax.jit
     def derivative(model):
-        cell, h = model.cell.with_input(jnp.zeros(2)), jnp.zeros(2)
-        for _ in range(30):
-            h = h - jnp.linalg.solve(jax.jacfwd(cell)(h), cell(h))
-        return jnp.eye(2) + jax.jacfwd(cell)(h)
+        cell = model.cell.with_input(jnp.zeros(2))
+        slope = jax.jacfwd(cell)
+        newton = lambda _, h: h - jnp.linalg.solve(slope(h), cell(h))
+        h = jax.lax.fori_loop(0, 30, newton, jnp.zeros(2))
+        return jnp.eye(2) + slope(h)
 
     def modulus(step):
         return np.abs(np.linalg.eigvals(np.asarray(derivative(models[step])))).max()

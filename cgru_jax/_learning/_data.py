@@ -68,7 +68,13 @@ def generate(
     **Source:** section 5 of the ICLR 2019 submission; Runge–Kutta of order four with steps
     of at most 0.05 (Heun's method under process noise).
     """
+    _check_seed("generate", seed)
     if not isinstance(target, Target):
+        if not callable(target):
+            raise ValueError(
+                "generate: target must be a cgru.Target, as cgru.TARGETS holds them, or a "
+                f"field, got {target!r}."
+            )
         if step is None or box is None:
             raise ValueError(
                 "generate: a field of your own needs step, the time between samples, and "
@@ -136,6 +142,14 @@ def _check_options(target, noise, trajectories, steps):
         check_whole("generate", name, value, least)
 
 
+def _check_seed(owner, seed):
+    whole = isinstance(seed, int | np.integer) and not isinstance(seed, bool)
+    if not whole or not -(2**63) <= seed < 2**63:
+        raise ValueError(
+            f"{owner}: seed must be a whole number of at most 64 bits, got {seed!r}."
+        )
+
+
 def _to_train_on(trajectories):
     return min(max(1, round(trajectories * (1 - HELD_OUT))), trajectories - 1)
 
@@ -183,6 +197,7 @@ def time_series(trajectories, *, step=1.0, times=None, seed: int = 0) -> TimeSer
     not equally spaced.
     """
     owner = "time_series"
+    _check_seed(owner, seed)
     if isinstance(trajectories, list | tuple):
         lengths = sorted({len(one) for one in trajectories if hasattr(one, "__len__")})
         if len(lengths) > 1:
@@ -246,6 +261,10 @@ def as_time_series(owner: str, data) -> TimeSeries:
         array = getattr(data, name)
         if array is None and name == "clean":
             continue
+        if not concrete(array):
+            raise ValueError(
+                f"{owner}: data.{name} is traced; call {owner} outside jit, grad and vmap."
+            )
         if array.ndim != 3 or array.shape[0] < 1 or array.shape[1:] != data.train.shape[1:]:
             raise ValueError(
                 f"{owner}: data.{name} has shape {array.shape}; give (N, t, q) with the t "

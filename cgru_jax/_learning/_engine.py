@@ -88,6 +88,7 @@ def _assemble(shape, theta):
     return jax.tree.unflatten(structure, leaves)
 
 
+@functools.partial(jax.jit, static_argnums=0)
 def assembled(shape, thetas: Float[Array, "S p"]):
     """The networks with these parameters, stacked."""
     return jax.vmap(lambda theta: _assemble(shape, theta))(thetas)

@@ -11,11 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from .._errors import check_finite, check_whole, check_x64
+from .._errors import check_whole, check_x64
 from .._results import RESULTS, choose
 from . import _engine
 from ._data import TimeSeries, as_time_series
-from ._forecaster import Forecaster
+from ._forecaster import Forecaster, check_forecaster
 from ._recipe import Recipe, recipe_of
 from ._unroll import feature_first
 
@@ -115,6 +115,7 @@ def fit(
 def _fit(model, data, recipe, block, resume, callback, abreast):
     """The same, with the networks trained one after the other or side by side."""
     recipe = recipe_of(recipe)
+    check_forecaster("fit", model)
     data = as_time_series("fit", data)
     alone = model.C.ndim == 2
     models = jax.tree.map(lambda x: x[None], model) if alone else model
@@ -157,6 +158,11 @@ def _fit(model, data, recipe, block, resume, callback, abreast):
 
 def _resumed(resume, key, fresh):
     """Step and states of a checkpoint, whose arrays may have come from a file."""
+    if not isinstance(resume, Checkpoint):
+        raise ValueError(
+            "fit: resume must be the checkpoint of a Progress, or what io.read_checkpoint "
+            f"returns, got {type(resume).__name__}."
+        )
     if resume.key != key:
         raise ValueError(
             "fit: resume is of another training: the recipe, the data or the networks "
@@ -201,8 +207,6 @@ def _check(models, data: TimeSeries, recipe, block):
             f"fit: the horizon begins with {recipe.shortest} samples, longer than the "
             f"data, where {samples} follow the first: lower the recipe's shortest."
         )
-    for leaf in jax.tree.leaves(models):
-        check_finite("fit", "the model's array", leaf)
     if recipe.polish:
         check_x64("fit with a polish", models.C.dtype)
 

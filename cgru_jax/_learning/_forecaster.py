@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from .._cells import GRU, AbstractCell
-from .._errors import check_whole, real_array
+from .._errors import check_finite, check_whole, concrete, real_array
 from .._integrate import integrate
 from .._systems import AbstractSystem, Flow, Map
 
@@ -86,6 +86,11 @@ class Forecaster(eqx.Module):
         """
         for name, value in (("units", units), ("observed", observed)):
             check_whole("Forecaster", name, value, 1)
+        if not (isinstance(cell, type) and issubclass(cell, AbstractCell)):
+            raise ValueError(
+                f"Forecaster: cell must be cgru.GRU, cgru.ResetAfterGRU or cgru.LSTM, got "
+                f"{cell!r}."
+            )
         shapes = {"U": (units, units), "W": (units, observed)}
         names = cell._fields()
         shapes = [shapes.get(name[0], (units,)) for name in names]
@@ -128,3 +133,17 @@ class Forecaster(eqx.Module):
             )
         states = integrate(self.system, self.enter(first), np.arange(steps)).states
         return jax.vmap(self.read)(states)
+
+
+def check_forecaster(owner: str, model) -> None:
+    """Refuse what is no `Forecaster`, and one whose numbers cannot be worked with."""
+    if not isinstance(model, Forecaster):
+        raise ValueError(
+            f"{owner}: model must be a cgru.Forecaster, got {type(model).__name__}."
+        )
+    for leaf in jax.tree.leaves(model):
+        if not concrete(leaf):
+            raise ValueError(
+                f"{owner}: the model is traced; call {owner} outside jit, grad and vmap."
+            )
+        check_finite(owner, "the model's array", leaf)

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from .._cells import AbstractCell
-from .._errors import check_x64
+from .._errors import check_whole, check_x64
 from .._results import RESULTS
 
 LARGEST = 0.2  # of what is wanted, in one step: the last solution is the next guess
@@ -61,13 +61,29 @@ def fit_portrait(
     step of least norm.
     """
     verb = "fit_portrait"
+    if not callable(wanted):
+        raise ValueError(f"{verb}: wanted must be a function of a cell, got {wanted!r}.")
+    check_whole(verb, "steps", steps, 0)
+    if not tol >= 0:
+        raise ValueError(f"{verb}: tol must be a number that is not negative, got {tol}.")
     theta, build = jax.flatten_util.ravel_pytree(cell)
     check_x64(verb, theta.dtype)
 
     @eqx.filter_jit
     def demand(theta, memory):
         def lack(theta):
-            value, following = wanted(build(theta), memory)
+            given = wanted(build(theta), memory)
+            if not isinstance(given, tuple) or len(given) != 2:
+                raise ValueError(
+                    f"{verb}: wanted must return a pair, what is lacking and a memory, got "
+                    f"{type(given).__name__}."
+                )
+            value, following = given
+            shape = jnp.shape(value)
+            if len(shape) != 1 or 0 in shape:
+                raise ValueError(
+                    f"{verb}: wanted must return what is lacking, shape (k,), got {shape}."
+                )
             return value, (value, following)
 
         slope, (value, following) = jax.jacfwd(lack, has_aux=True)(theta)
@@ -75,10 +91,6 @@ def fit_portrait(
 
     worst = lambda value: float(jnp.max(jnp.abs(value)))
     value, slope, following = demand(theta, memory)
-    if value.ndim != 1:
-        raise ValueError(
-            f"{verb}: wanted must return what is lacking, shape (k,), got {value.shape}."
-        )
     rows, good = [np.asarray(value)], bool(jnp.all(jnp.isfinite(slope)))
     best = worst(value), theta, following
     while good and len(rows) <= steps and not worst(value) <= tol:

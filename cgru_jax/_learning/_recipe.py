@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import numbers
 from collections.abc import Callable
 
 import optax
@@ -32,7 +33,8 @@ class Recipe:
     def __post_init__(self):
         for name, least in (("epochs", 0), ("shortest", 1), ("ramp", 0), ("polish", 0)):
             check_whole("Recipe", name, getattr(self, name), least)
-        if not isinstance(self.rate, int | float) or not 0 < self.rate < math.inf:
+        number = isinstance(self.rate, numbers.Real) and not isinstance(self.rate, bool)
+        if not number or not 0 < self.rate < math.inf:
             raise ValueError(
                 f"Recipe: rate must be a positive finite number, got {self.rate!r}."
             )
@@ -49,9 +51,16 @@ class Recipe:
 
     def transformation(self) -> optax.GradientTransformation:
         """The optimiser with its schedule."""
-        if not self.cosine:
-            return self.optimiser(self.rate)
-        return self.optimiser(optax.cosine_decay_schedule(self.rate, max(self.epochs, 1)))
+        rate = self.rate
+        if self.cosine:
+            rate = optax.cosine_decay_schedule(rate, max(self.epochs, 1))
+        made = self.optimiser(rate)
+        if not (hasattr(made, "init") and hasattr(made, "update")):
+            raise ValueError(
+                "Recipe: optimiser must return an optax transformation, as optax.adam "
+                f"does; got {made!r}."
+            )
+        return made
 
 
 RECIPES = {

@@ -15,7 +15,7 @@ from .._sweep import sweep
 from . import _measure
 from ._data import as_time_series
 from ._fit import Fit, fit
-from ._forecaster import Forecaster
+from ._forecaster import Forecaster, check_forecaster
 from ._recipe import Recipe
 
 STARTS = 8  # orbits that are followed to see whether a network oscillates
@@ -89,6 +89,7 @@ def record_bifurcations(
     **Source:** derived here.
     """
     verb = "record_bifurcations"
+    check_forecaster(verb, model)
     check_x64(verb, model.C.dtype)
     if model.C.ndim != 2 or model.cell.units > 2:
         raise ValueError(f"{verb}: give one model of one or two units.")
@@ -100,12 +101,15 @@ def record_bifurcations(
     fitted = fit(model, data, recipe=recipe, block=every, callback=looks.append)
     steps = np.array([0] + [look.step for look in looks])
     models = [jax.tree.map(lambda x: x[None], model)] + [look.models for look in looks]
+    # The epochs are single precision: what they lead to is read in that of the model.
+    models = [_read_as(model, each) for each in models]
     seen = _look(_stack(models), starts, every, prove)
 
     losses = np.asarray(fitted.losses)
     changes = []
     for i, following in _differences(seen):
         between = _between(model, data, recipe, looks, i, steps[following])
+        between = [_read_as(model, each) for each in between]
         one_by_one = _look(_stack([models[i], *between]), starts, every, prove)
         for k, after in _differences(one_by_one):
             step = int(steps[i]) + k
@@ -129,6 +133,10 @@ def _between(model, data, recipe, looks, i, end):
     with contextlib.suppress(_EnoughError):
         fit(model, data, recipe=recipe, block=1, resume=since, callback=collect)
     return models
+
+
+def _read_as(model, other):
+    return jax.tree.map(lambda x, like: x.astype(like.dtype), other, model)
 
 
 def _stack(models):

@@ -9,6 +9,7 @@ import numpy as np
 
 from .._cycles import Cycle, find_cycle
 from .._equilibria import Equilibria, enumerate_equilibria, find_equilibria, grid
+from .._errors import check_positive, real_array
 from .._integrate import integrate
 from .._lyapunov import lyapunov_exponents
 from .._results import KINDS, RESULTS
@@ -16,7 +17,7 @@ from .._systems import Flow, Map
 from .._targets import Target
 from . import _measure
 from ._data import FINEST
-from ._forecaster import Forecaster
+from ._forecaster import Forecaster, check_forecaster
 
 STARTS = 64  # from which long orbits begin
 PROVABLE = 2  # units; a third costs minutes where two cost milliseconds
@@ -111,18 +112,28 @@ def reverse_engineer(
     and the indices must sum to one. The period is that of the closed loop itself: samples
     between interpolated crossings, times `step`.
 
-    **Raises:** `ValueError` for a stack of models, for starts that do not fit, and without
-    `starts` and `target`.
+    **Raises:** `ValueError` for a stack of models, for numbers that are not finite, for
+    starts that do not fit, and without `starts` and `target`.
 
     **Source:** derived here; the Lyapunov exponents after Benettin et al. 1980.
     """
+    verb = "reverse_engineer"
+    check_forecaster(verb, model)
+    if target is not None and not isinstance(target, Target):
+        raise ValueError(
+            f"{verb}: target must be a cgru.Target, as cgru.TARGETS holds them, got "
+            f"{target!r}."
+        )
     if model.C.ndim != 2:
         raise ValueError(
             "reverse_engineer: give one model; of a stack, jax.tree.map(lambda x: x[0], "
             "models) is the first."
         )
     starts = _starts(model, target, starts)
-    step = float(step if step is not None else target.step if target else 1.0)
+    step = step if step is not None else target.step if target else 1.0
+    step = real_array(verb, "step", step)
+    check_positive(verb, "step", step)
+    step = float(step)
     equilibria = _equilibria(model, prove)
     signature = tuple(
         int(equilibria.tally(kind)) for kind in (KINDS.sink, KINDS.source, KINDS.saddle)
@@ -168,7 +179,8 @@ def _starts(model, target, starts):
             raise ValueError("reverse_engineer: give a target, or starts of shape (s, q).")
         low, high = np.asarray(target.box)
         starts = np.random.default_rng(0).uniform(low, high, (STARTS, len(low)))
-    starts = jnp.asarray(starts, model.C.dtype)[:STARTS]
+    starts = real_array("reverse_engineer", "starts", starts).astype(model.C.dtype)
+    starts = starts[:STARTS]
     if starts.ndim != 2 or starts.shape[1] != model.c.shape[0] or not len(starts):
         raise ValueError(
             f"reverse_engineer: starts have shape {starts.shape}; give (s, "

@@ -10,6 +10,8 @@ _KINDS = (
     ("sources", "s", "#D55E00"),
     ("saddles", "D", "#009E73"),
 )
+# Labels of changes stand above the loss, in rows of two lines: parts of the axes' height.
+_ROWS, _ROW, _MARGIN = 3, 0.15, 0.04
 
 
 def training(record: Record, top: Axes, bottom: Axes) -> dict:
@@ -22,6 +24,12 @@ def training(record: Record, top: Axes, bottom: Axes) -> dict:
     losses = np.asarray(record.fit.losses)
     top.semilogy(losses, color="black", linewidth=1)
     top.set(ylabel="training loss")
+    room = _MARGIN + _ROW * min(len(record.changes), _ROWS)
+    finite = losses[np.isfinite(losses)]
+    if finite.size:
+        low, high = np.log10([finite.min(), finite.max()])
+        span = max(high - low, 0.1)
+        top.set_ylim(10 ** (low - _MARGIN * span), 10 ** (high + span * room / (1 - room)))
     for i, (label, shape, colour) in enumerate(_KINDS):
         # Counts that are equal lie beside each other.
         shown = np.where(
@@ -39,12 +47,13 @@ def training(record: Record, top: Axes, bottom: Axes) -> dict:
             ax.axvline(change.step, color="#CC79A7", linestyle="--", linewidth=1)
         top.annotate(
             change.what.replace("; ", "\n"),
-            (change.step, 0.95 - 0.2 * (k % 4)),
+            (change.step, 1 - _MARGIN - _ROW * (k % _ROWS)),
             xycoords=("data", "axes fraction"),
             xytext=(-5 if late else 5, 0),
             textcoords="offset points",
             ha="right" if late else "left",
             va="top",
+            bbox={"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none"},
             fontsize=8,
         )
     bottom.legend(loc="best", fontsize=8)
