@@ -18,7 +18,7 @@ from cgru_jax import io
 jax.config.update("jax_enable_x64", True)
 
 STYLES = {0: "o-", 2: "s--", 5: "^-."}  # g_r
-POINTS = {"quick": 4, "default": 8, "full": 40}
+POINTS = {"quick": 3, "default": 8, "full": 40}
 # What is counted: sizes, networks of each, starts of Newton in each.
 GAIN = 10
 SIZES = {"quick": (), "default": (5, 10, 15, 20), "full": (8, 12, 16, 20, 24)}
