@@ -20,7 +20,7 @@ from cgru_jax import io
 jax.config.update("jax_enable_x64", True)
 
 BIASES = [0.0, -1.0, -2.0]  # m_r
-POINTS = {"quick": 4, "default": 8, "full": 40}
+POINTS = {"quick": 2, "default": 8, "full": 40}
 LARGEST = 50.0  # g_r
 # At m_r = 0, by an independent program: (g_r, threshold of topology, fold)
 KNOWN = [(5.0, 1.811, 1.917143), (20.0, 1.421, 1.627833)]

@@ -170,7 +170,12 @@ def resting_coefficients(
     owner = "resting_coefficients"
     check_ensemble(owner, ensemble)
     check_whole(owner, "count", count, 2)
-    return _resting(ensemble, scalar(owner, "variance", variance), count)
+    return _compiled(ensemble, scalar(owner, "variance", variance), count)
+
+
+@eqx.filter_jit
+def _compiled(ensemble, variance, count):
+    return _resting(ensemble, variance, count)
 
 
 @functools.singledispatch

@@ -213,34 +213,41 @@ def _begin(e):
 
 def _followed(e, goal, least):
     """The law followed from far away to log g_h = `goal`, or to where Σ is no more than
-    `least`: the log g_h there, the numbers and Σ. Steps shorten where it changes fast."""
+    `least`: the log g_h there, the numbers, Σ, and what is left of the equations. Steps
+    shorten where it changes fast."""
     gain, y = _begin(e)
 
     def underway(state):
-        count, t, step, *_, rate = state
-        on = (t != goal) & (rate > least) & (step > _SHORTEST)
+        count, t, step, *_, rate, left = state
+        on = ((t != goal) | (left > _CONVERGED)) & (rate > least) & (step > _SHORTEST)
         return on & (count < _MOST)
 
+    # Compiling Newton's method is most of the cost: the steps on the spot, which finish
+    # what the iteration began and, at the goal, what following left, are those of the way.
     def advance(state):
-        count, t, step, y, slope, rate = state
-        left = goal - t
-        move = jnp.where(jnp.abs(left) <= step, left, step * jnp.sign(left))
-        reached = jnp.where(jnp.abs(left) <= step, goal, t + move)
+        count, t, step, y, slope, rate, left = state
+        beginning = count < 2
+        far = goal - t
+        last = jnp.abs(far) <= step
+        move = jnp.where(last, far, step * jnp.sign(far))
+        move = jnp.where(beginning, 0.0, move)
+        reached = jnp.where(last & ~beginning, goal, t + move)
         there = with_gain(e, jnp.exp(reached))
         new, rest = _newton(lambda y: _rest(y, there), y + move * slope, _NEWTON)
         # The law may end, or fall onto the silent one.
         good = (rest < _COARSE) & (new[1] > _SILENT)
-        longer = jnp.minimum(1.5 * step, _LONGEST)
-        after = count + 1, reached, longer, new, (new - y) / move, _site(new, there)[1]
-        shorter = count + 1, t, step / 2, y, slope, rate
+        good = jnp.where(count == 0, True, good & ((move != 0) | (rest < left)))
+        longer = jnp.where(beginning, step, jnp.minimum(1.5 * step, _LONGEST))
+        slope_there = (new - y) / jnp.where(move == 0, jnp.inf, move)
+        rate_there = jnp.where(beginning, rate, _site(new, there)[1])
+        after = count + 1, reached, longer, new, slope_there, rate_there, rest
+        shorter = count + 1, t, step / 2, y, slope, rate, left
         return jax.tree.map(lambda x, y: jnp.where(good, x, y), after, shorter)
 
-    # One step on the spot: Newton's method finishes what the iteration began.
-    y, rest = _newton(lambda y: _rest(y, with_gain(e, jnp.exp(gain))), y, 2 * _NEWTON)
-    step = jnp.where(rest < _COARSE, _STEP, 0.0)
-    start = jnp.asarray(0), gain, step, y, jnp.zeros(7), jnp.ones(())
-    _, gain, _, y, _, rate = jax.lax.while_loop(underway, advance, start)
-    return gain, y, rate
+    infinite = jnp.asarray(jnp.inf)
+    start = jnp.asarray(0), gain, jnp.asarray(_STEP), y, jnp.zeros(7), infinite, infinite
+    _, gain, _, y, _, rate, left = jax.lax.while_loop(underway, advance, start)
+    return gain, y, rate, left
 
 
 @eqx.filter_jit
@@ -248,8 +255,7 @@ def _complexity(ensemble):
     usable, cases = _usable(ensemble)
     e = jax.lax.stop_gradient(ensemble)
     goal = jnp.log(e.g_h)
-    reached, y, _ = _followed(e, goal, -jnp.inf)
-    y, rest = _newton(lambda y: _rest(y, e), y, 3 * _NEWTON)
+    reached, y, _, rest = _followed(e, goal, -jnp.inf)
     found = usable & (reached == goal) & (rest < _CONVERGED) & (y[1] > _SILENT)
     program, arrays = hoist(lambda y: _rest(y, ensemble), y)
     y = attach(program, arrays, jnp.where(found, y, 0.0), found)
@@ -272,7 +278,7 @@ def _threshold(ensemble):
     usable, cases = _usable(ensemble)
     e = jax.lax.stop_gradient(ensemble)
     goal = jnp.log(_LEAST_GAIN)
-    gain, y, rate = _followed(e, goal, 0.0)
+    gain, y, rate, _ = _followed(e, goal, 0.0)
     there = rate <= 0
     r = sigmoid(e.m_r)
     jumps = e.g_r**2 * (1 - r) * (5 - 7 * r) > 4
