@@ -3,10 +3,11 @@
 U_h = g R(0.3) and U_r = s R(−π/3), all else 0: the origin stays at rest whatever g and s,
 and its Hopf bifurcation lies at g = 2 / cos 0.3. The reset gate bends the flow: beyond a
 generalised Hopf (Bautin) point in s the cycle that is born is unstable, inside a stable
-one, and a curve of folds of cycles begins there. Point and curve take two minutes to
-compile: `full` has them, the others the coefficients and the cycles counted by SciPy.
+one, and a curve of folds of cycles begins there. `quick` leaves the curve to the others,
+and `full` compares its beginning with the normal form, whose l₂ takes long to compile.
 """
 
+import functools
 from pathlib import Path
 
 import equinox as eqx
@@ -24,8 +25,8 @@ jax.config.update("jax_enable_x64", True)
 
 ANGLE, TURN = 0.3, -np.pi / 3
 HOPF = 2 / np.cos(ANGLE)
-GUESS = 2.39  # of s at the generalised Hopf point, from l₁ at s = 0 and 1
-STRENGTH = 2.5  # where the fold of cycles is entered
+STRENGTHS = np.array([2.3, 2.4, 2.5])  # of the reset gate, about the Bautin point
+STRENGTH = STRENGTHS[-1]  # where the fold of cycles is entered
 BOUNDS = (HOPF - 4e-3, 2.3), (HOPF + 4e-3, 2.6)
 RADII = np.linspace(0.01, 0.12, 12)
 BLUE, RED, GREEN = "#0072B2", "#D55E00", "#009E73"
@@ -41,16 +42,20 @@ def family(p):
 
 def main(out: Path, size: str = "default") -> dict:
     out.mkdir(parents=True, exist_ok=True)
-    strengths = np.array([2.3, STRENGTH])
-    hopf = eqx.filter_vmap(
-        lambda s: cgru.locate_hopf(lambda g: family((g, s)), jnp.zeros(2), HOPF)
-    )(jnp.asarray(strengths))
+    born = lambda s: cgru.locate_hopf(lambda g: family((g, s)), jnp.zeros(2), HOPF)
+    hopf = eqx.filter_jit(eqx.filter_vmap(born))(jnp.asarray(STRENGTHS))
     off = float(jnp.max(jnp.abs(hopf.parameter - HOPF)))
+    # The third derivatives at the origin hold s twice at most, and the second ones are
+    # odd in it: l₁ is a + b s².
+    square, rest = np.polyfit(STRENGTHS[[0, 2]] ** 2, hopf.lyapunov[jnp.array([0, 2])], 1)
+    bautin = float(np.sqrt(-rest / square))
+    misfit = float(abs(square * STRENGTHS[1] ** 2 + rest - hopf.lyapunov[1]))
     first, orbit = fold_by_scipy(STRENGTH)
     counts = [cycles(first + step, STRENGTH) for step in (5e-5, -5e-5)]
     numbers = {
-        "strengths": strengths,
+        "strengths": STRENGTHS,
         "lyapunov": hopf.lyapunov,
+        "generalised_hopf": [HOPF, bautin],
         "fold": [first, STRENGTH],
         "claims": [
             {
@@ -59,10 +64,14 @@ def main(out: Path, size: str = "default") -> dict:
                 "found": "l₁ = "
                 + ", ".join(
                     f"{l:.4f} at s = {s}"
-                    for l, s in zip(hopf.lyapunov, strengths, strict=True)
+                    for l, s in zip(hopf.lyapunov, STRENGTHS, strict=True)
+                )
+                + f"; zero at s* = {bautin:.10f}",
+                "agrees": bool(
+                    hopf.lyapunov[0] < 0 < hopf.lyapunov[2] and max(off, misfit) < 1e-10
                 ),
-                "agrees": bool(hopf.lyapunov[0] < 0 < hopf.lyapunov[1] and off < 1e-10),
-                "note": f"the Hopf point is 2/cos 0.3 = {HOPF:.10f} within {off:.0e}",
+                "note": f"the Hopf point is 2/cos 0.3 = {HOPF:.10f} within {off:.0e}; "
+                f"l₁ is a + b s², which the middle one obeys within {misfit:.0e}",
             },
             {
                 "claim": "there are two cycles on one side of a fold, and none beyond it",
@@ -83,11 +92,14 @@ def main(out: Path, size: str = "default") -> dict:
             "the fold: a cycle where this is zero, stable where it falls.",
         }
     )
-    if size == "full":
-        more = follow(out / "plane.png", first, orbit, strengths)
+    if size != "quick":
+        more = follow(out / "plane.png", first, orbit, bautin)
         numbers["claims"] += more.pop("claims")
         numbers["figures"] += more.pop("figures")
         numbers |= more
+    if size == "full":
+        line = numbers["curve"]["parameters"]
+        numbers["claims"].append(compare(line, bautin, 2 * square * bautin))
     io.write_json(out / "bautin.json", numbers)
     return numbers
 
@@ -104,6 +116,7 @@ def lap(g, s, radius):
     )  # fmt: skip
 
 
+@functools.cache
 def growth(g, s, radius):
     """How much further out it is then; NaN where it leaves for a sink."""
     run = lap(g, s, radius)
@@ -139,9 +152,8 @@ def fold_by_scipy(s):
     return float(g), orbit
 
 
-def follow(path, first, orbit, strengths):
-    """The generalised Hopf point, and the curve of folds of cycles both ways."""
-    point = cgru.locate_generalised_hopf(family, jnp.zeros(2), jnp.array([HOPF, GUESS]))
+def follow(path, first, orbit, bautin):
+    """The curve of folds of cycles both ways."""
     start = jnp.array([first, STRENGTH])
     ways = [
         cgru.trace_cycle_fold_curve(
@@ -154,43 +166,23 @@ def follow(path, first, orbit, strengths):
     line = np.concatenate([parts[0][::-1], parts[1][1:]])
     size = np.concatenate([sizes[0][::-1], sizes[1][1:]])
     g, s = line.T
-    away = s - float(point.parameter[1])
     met = float(np.interp(STRENGTH, s, g))
-    # With the amplitude r: r' = r (Re λ + ω l₁ r² + ω l₂ r⁴) has a double zero where
-    # Re λ = ω l₁² / (4 l₂), and Re λ = (g − g_H) cos 0.3 / 4; l₁ is a + b s².
-    ratio = (HOPF - g) / away**2
-    near = (away > 0.02) & (away < 0.08)
-    limit = float(np.polyfit(away[near], ratio[near], 2)[-1])
-    slope = lyapunov_slope(float(point.parameter[1]))
-    predicted = -float(point.frequency * slope**2 / point.lyapunov) / np.cos(ANGLE)
-    draw_plane(path, point, line, size)
+    # g_H − g has a double zero at the Bautin point: its root is smooth there.
+    near = np.abs(s - bautin) < 0.08
+    at = np.polyfit(np.sqrt(HOPF - g[near]), s[near], 3)[-1]
+    draw_plane(path, bautin, line, size)
     return {
-        "generalised_hopf": [*point.parameter.tolist(), float(point.lyapunov)],
         "curve": {"parameters": line, "size": size},
         "claims": [
             {
-                "claim": "a generalised Hopf point",
-                "paper": "not treated",
-                "found": f"s = {float(point.parameter[1]):.10f}, "
-                f"l₂ = {float(point.lyapunov):.6f}",
-                "agrees": bool(
-                    point.result == RESULTS.successful
-                    and point.lyapunov < 0
-                    and strengths[0] < point.parameter[1] < strengths[1]
-                ),
-                "note": "l₁ changes its sign there",
-            },
-            {
-                "claim": "a curve of folds of cycles ends there",
+                "claim": "a curve of folds of cycles begins at the Hopf point with l₁ = 0",
                 "paper": "not treated",
                 "found": f"{len(line)} folds; at s = {STRENGTH}: g = {met:.9f}; the last "
-                f"one at s − s* = {away[np.argmin(size)]:.1e}; (g_H − g) / (s − s*)² → "
-                f"{limit:.5f}",
-                "agrees": bool(
-                    ways[1].result == RESULTS.shrunk or ways[0].result == RESULTS.shrunk
-                )
-                and bool(abs(limit / predicted - 1) < 0.02 and abs(met - first) < 1e-7),
-                "note": f"by SciPy g = {first:.9f}; the normal form has {predicted:.5f}",
+                f"one at s − s* = {s[np.argmin(size)] - bautin:.1e}, whence the curve "
+                f"meets the Hopf points at s* {at - bautin:+.0e}",
+                "agrees": RESULTS.shrunk in [c.result for c in ways]
+                and bool(abs(at - bautin) < 1e-5 and abs(met - first) < 1e-7),
+                "note": f"by SciPy g = {first:.9f}",
             },
         ],
         "figures": [
@@ -204,11 +196,32 @@ def follow(path, first, orbit, strengths):
     }
 
 
-def lyapunov_slope(s):
-    """How l₁ rises with s along the Hopf points."""
-    at = lambda s: cgru.locate_hopf(lambda g: family((g, s)), jnp.zeros(2), HOPF).lyapunov
-    step = 1e-3
-    return float(at(s + step) - at(s - step)) / (2 * step)
+def compare(line, bautin, slope):
+    """How the curve begins beside the normal form. `slope`: of l₁ in s, at its zero."""
+    guess = jnp.array([HOPF, bautin])
+    point = cgru.locate_generalised_hopf(family, jnp.zeros(2), guess)
+    found = float(point.parameter[1])
+    g, s = line.T
+    away = s - bautin
+    # With the amplitude r: r' = r (Re λ + ω l₁ r² + ω l₂ r⁴) has a double zero where
+    # Re λ = ω l₁² / (4 l₂), and Re λ = (g − g_H) cos 0.3 / 4.
+    near = (away > 0.02) & (away < 0.08)
+    ratio = (HOPF - g[near]) / away[near] ** 2
+    limit = float(np.polyfit(away[near], ratio, 2)[-1])
+    predicted = -float(point.frequency * slope**2 / point.lyapunov) / np.cos(ANGLE)
+    return {
+        "claim": "the curve begins as the normal form says",
+        "paper": "not treated",
+        "found": f"(g_H − g) / (s − s*)² → {limit:.5f}",
+        "agrees": bool(
+            point.result == RESULTS.successful
+            and point.lyapunov < 0
+            and abs(found - bautin) < 1e-9
+            and abs(limit / predicted - 1) < 0.02
+        ),
+        "note": f"the normal form has {predicted:.5f}, with l₂ = "
+        f"{float(point.lyapunov):.6f} at s = {found:.10f}",
+    }
 
 
 def draw_laps(path, first):
@@ -227,11 +240,10 @@ def draw_laps(path, first):
     io.save_figure(figure, path, data)
 
 
-def draw_plane(path, point, line, size):
+def draw_plane(path, at, line, size):
     figure = Figure(figsize=(10, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2)
     g, s = line.T
-    at = float(point.parameter[1])
     ends = np.array([BOUNDS[0][1], at, BOUNDS[1][1]])
     zero = np.zeros(2)
     left.plot(zero, ends[:2], "-", color=BLUE, linewidth=2, label="Hopf, a stable cycle")

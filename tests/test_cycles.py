@@ -285,10 +285,11 @@ def outer():
 def test_a_fold_of_cycles_and_how_it_moves(outer):
     # p₁ = 2 − (p₂ + 3)²/4 at r² = (p₂ + 3)/2.
     def place(p2):
-        fold = cgru.locate_cycle_fold(bautin(p2), outer, 1.8)
+        fold = cgru.locate_cycle_fold(bautin(p2), outer, 1.8, intervals=16)
         return fold.parameter, fold
 
-    value, slope, fold = jax.jvp(place, (-2.0,), (1.0,), has_aux=True)
+    slope = lambda p2: jax.jvp(place, (p2,), (1.0,), has_aux=True)
+    value, slope, fold = eqx.filter_jit(slope)(-2.0)
     assert name(fold.result) == "successful"
     np.testing.assert_allclose(value, 1.75, **EXACT)
     np.testing.assert_allclose(slope, -0.5, rtol=1e-8)
@@ -408,9 +409,18 @@ def test_curves_of_cycle_folds_run_through_a_cusp_and_end_at_a_generalised_hopf_
     np.testing.assert_allclose(first, -(second**2) / 4, atol=1e-12)
     assert second[-1] < 2e-3
 
+    # A cycle that was not found, and one that is no fold.
+    lost = jax.tree.map(lambda x: x * np.nan if eqx.is_inexact_array(x) else x, cycle)
+    for start, why in ((lost, "nonfinite"), (ellipse(0.3, 7.0), "not_converged")):
+        curve = cgru.trace_cycle_fold_curve(
+            layered(0.0, 0.0, 1.0), start, [-0.0025, 0.1], **setting
+        )
+        assert name(curve.result) == why
+        assert np.isnan(curve.parameters).all()
+
 
 def ribbon(apart, twist):
-    """About a circle in oblique coordinates, with u = (r − 1, z) and φ' = 1:
+    """About a circle in oblique coordinates, with u = ((r² − 1) / 2, z) and φ' = 1:
     u' = (p₁ + p₂² / 2 − |u|²) u + apart M(φ) u + (twist + p₂ / 2 if apart is 0) J u, where
     M mirrors at an axis that turns half as fast as φ, and J turns.
 
@@ -423,13 +433,14 @@ def ribbon(apart, twist):
     def family(p):
         def field(h):
             x, y, z = np.linalg.inv(MIX) @ (h - MIDDLE)
-            r = jnp.sqrt(x * x + y * y)
-            c, s, u = x / r, y / r, r - 1
+            # A polynomial, which is quick to compile: r² times u' differs by u² only, and
+            # so does r from 1.
+            u = (x * x + y * y - 1) / 2
             grow = p[0] + p[1] ** 2 / 2 - u * u - z * z
             turn = twist + bend * p[1]
-            out = (grow + apart * c) * u + (apart * s - turn) * z
-            up = (apart * s + turn) * u + (grow - apart * c) * z
-            return MIX @ jnp.stack([out * c - y, out * s + x, up])
+            out = (grow + apart * x) * u + (apart * y - turn) * z
+            up = (apart * y + turn) * u + (grow - apart * x) * z
+            return MIX @ jnp.stack([out * x - y, out * y + x, up])
 
         return cgru.Flow(field)
 

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.integrate
 
 import cgru_jax as cgru
 from cgru_jax import RESULTS
@@ -50,20 +51,27 @@ MIX = np.array([[1.0, 0.3, -0.2], [0.1, 1.0, 0.4], [0.5, -0.2, 1.0]])
 MIDDLE = np.array([0.3, -0.2, 0.5])
 
 
+UNMIX = np.linalg.inv(MIX)
+
+
 def oblique(h):
     """x' = x (2 − x), y' = −3 y, z' = −z + x² / 4 in oblique coordinates."""
-    x, y, z = jnp.linalg.solve(MIX, h - MIDDLE)
+    x, y, z = UNMIX @ (h - MIDDLE)
     return MIX @ jnp.stack([x * (2 - x), -3 * y, -z + x * x / 4])
 
 
-def kink_in_space(p):
-    """The kink with a third unit that follows it, in oblique coordinates."""
+def in_space(force, b):
+    """x'' = force(x, x') + p x' + b z with a third unit that follows x², in oblique
+    coordinates."""
 
-    def field(h):
-        x, y, z = jnp.linalg.solve(MIX, h - MIDDLE)
-        return MIX @ jnp.stack([y, -2 * x * (1 - x * x) + p * y, -1.5 * z + x * x])
+    def family(p):
+        def field(h):
+            x, y, z = UNMIX @ (h - MIDDLE)
+            return MIX @ jnp.stack([y, force(x, y) + p * y + b * z, -1.5 * z + x * x])
 
-    return cgru.Flow(field)
+        return cgru.Flow(field)
+
+    return family
 
 
 @pytest.mark.parametrize(
@@ -232,20 +240,50 @@ def test_the_loop_does_not_move_with_the_damping_of_other_orbits():
 
 
 @pytest.mark.slow
-def test_the_kink_in_space_is_found_with_both_saddles():
+def test_connections_in_space_move_as_melnikov_and_differences_say():
     start, end = (MIDDLE + MIX @ np.array([x, 0.01 * (1 - x), 2 / 3]) for x in (-1, 1))
     # The eigenvector (1, 2, −4/7) of the first saddle has its largest component positive
     # in these coordinates as well.
-    orbit = cgru.locate_heteroclinic(kink_in_space, start, end, 0.05)
-    assert name(orbit.result) == "successful"
-    np.testing.assert_allclose(orbit.parameter, 0, atol=1e-10)
-    x, y, z = np.linalg.solve(MIX, (np.asarray(orbit.points) - MIDDLE).T)
+    step = 1e-3
+
+    def both(b):
+        cubic = lambda x, y: 2 * x * (x * x - 1)
+        kink = cgru.locate_heteroclinic(in_space(cubic, b), start, end, 0.02)
+        # As DUFFING: energy that is gained outside the loop decides where it lies.
+        energy = lambda x, y: y * y / 2 - x * x / 2 + x**4 / 4
+        duffing = lambda x, y: x - x**3 + 1.5 * energy(x, y) * y
+        loop = cgru.locate_homoclinic(in_space(duffing, b), MIDDLE, 0.02)
+        return jnp.stack([kink.parameter, loop.parameter]), (kink, loop)
+
+    slope = lambda b: jax.jvp(both, (b,), (1.0,), has_aux=True)
+    b = jnp.array([0.0, 0.05, 0.05 + step, 0.05 - step, jnp.nan])
+    values, slopes, orbits = eqx.filter_jit(eqx.filter_vmap(slope))(b)
+    for orbit in orbits:
+        # The last member fails alone.
+        assert names(orbit.result) == ["successful"] * 4 + ["nonfinite"]
+        assert np.isnan(orbit.points[4]).all()
+        assert np.isfinite(orbit.points[:4]).all()
+    assert np.isnan(values[4]).all()
+
+    # Without the push both are those of the plane.
+    np.testing.assert_allclose(values[0], 0, atol=1e-10)
+    x, y, z = np.linalg.solve(MIX, (np.asarray(orbits[0].points[0]) - MIDDLE).T)
     k = np.argmin(np.abs(x))
-    t = np.asarray(orbit.times) - orbit.times[k] + np.arctanh(x[k])
+    t = np.asarray(orbits[0].times[0]) - orbits[0].times[0, k] + np.arctanh(x[k])
     # The ends are wrong by the square of their distance, 1e-5, times the curvature.
     np.testing.assert_allclose(x, np.tanh(t), atol=1e-9)
     np.testing.assert_allclose(y, np.cosh(t) ** -2.0, atol=1e-9)
     assert np.ptp(z) > 0.1
+
+    # Melnikov: p ∫ y² + b ∫ y z vanishes to first order, and ∫ y² = 4/3.
+    pushed = scipy.integrate.solve_ivp(
+        lambda t, u: [-1.5 * u[0] + np.tanh(t) ** 2, u[0] / np.cosh(t) ** 2],
+        (-15, 15), [2 / 3, 0.0], method="DOP853", rtol=1e-11, atol=1e-13,
+    ).y[1, -1]  # fmt: skip
+    np.testing.assert_allclose(slopes[0, 0], -0.75 * pushed, rtol=1e-8)
+    # Their error is a sixth of the third derivative times step², 1e-6.
+    central = (values[2] - values[3]) / (2 * step)
+    np.testing.assert_allclose(slopes[1], central, rtol=1e-5)
 
 
 @pytest.mark.slow

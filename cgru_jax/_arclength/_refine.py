@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from ._base import CROSSES, CROSSING, EVENTS, FIRST_TEST, LANES, TURNS
-from ._space import dot, move, read, signed, where
+from ._space import dot, move, signed, where
 
 BRACKET = 14  # of the Illinois rule, to round-off on a smooth test
 
@@ -79,14 +79,8 @@ def _refine(space, row, begin, end, kind):
     length = dot(t, move(b, -1, a))
     onward = tuple(x / dot(t, ahead) for x in ahead)  # per unit of the distance along t
 
-    def value(x):
-        tangent, size, tests = space.look(row, t, x)
-        sigma = jnp.where(dot(tangent, t) < 0, -1.0, 1.0)
-        values = signed(sigma, read(space, (tangent, size, tests)))
-        return sum(jnp.where(kind == k, v, 0.0) for k, v in enumerate(values))
-
     def at(part):
-        # The cubic through both ends, then two steps of Newton's method.
+        # The cubic through both ends, corrected; the test there.
         s = part
         h = (
             (1 + 2 * s) * (1 - s) ** 2,
@@ -99,11 +93,12 @@ def _refine(space, row, begin, end, kind):
             for p, u, q, v in zip(a, t, b, onward, strict=True)
         )
 
-        def newton(_, x):
-            gap = part * length - dot(t, move(x, -1, a))
-            return move(x, 1, space.correct(row, x, t, gap))
-
-        return jax.lax.fori_loop(0, 2, newton, x)
+        x, _, _, (tangent, values, _) = space.settle(
+            row, x, move(a, part * length, t), t, t, 2, slopes=False
+        )
+        sigma = jnp.where(dot(tangent, t) < 0, -1.0, 1.0)
+        values = signed(sigma, values)
+        return x, sum(jnp.where(kind == k, v, 0.0) for k, v in enumerate(values))
 
     def narrow(i, state):
         low, f_low, high, f_high, side, best, least = state
@@ -111,8 +106,7 @@ def _refine(space, row, begin, end, kind):
         middle = jnp.where((middle > low) & (middle < high), middle, (low + high) / 2)
         # The first two trials are the ends.
         middle = jnp.select([i == 0, i == 1], [0.0, 1.0], middle)
-        x = at(middle)
-        f = value(x)
+        x, f = at(middle)
         left = ((f < 0) == (f_low < 0)) & (i > 1) | (i == 0)
         # Illinois: an end that stays twice counts half, so that both move.
         again = (i > 1) & (left == side)

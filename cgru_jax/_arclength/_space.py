@@ -60,9 +60,64 @@ class Space:
             columns.append(column)
         return value, [list(entries) for entries in zip(*columns, strict=True)]
 
-    def correct(self, row, vector, normal, gap):
+    def settle(self, row, guess, anchor, normal, near, steps, slopes=True):
+        """A point of the curve and what can be seen there.
+
+        Some `steps` of Newton's method from `guess`, in the plane through `anchor` across
+        `normal`; then what `watch` gives, for the vector `near`, or what `look` gives where
+        no `slopes` are wanted. Returns the point, the longest and the last step, and the
+        tangent, values and slopes.
+        """
+        gap = lambda x: -dot(normal, move(x, -1, anchor))
+        zero = jnp.zeros(())
+
+        def newton(_, state):
+            x, first, _ = state
+            step = self.correct(*self.linear(row, x), normal, gap(x))
+            size = norm(step)
+            return move(x, 1, step), jnp.maximum(first, size), size
+
+        if self.curve.linear is None:
+            start = guess, zero, zero
+            found, first, last = jax.lax.fori_loop(0, steps, newton, start)
+            if slopes:
+                return found, first, last, self.watch(row, near, found)
+            tangent, *seen = self.look(row, near, found)
+            return found, first, last, (tangent, read(self, (tangent, *seen)), None)
+
+        # By differences, since a second derivative of what is long takes long to compile;
+        # one loop for all, so that the equations are compiled once.
+        def once(state, moment):
+            iterating, shift = moment
+            x, first, last, direction = state
+            place = move(x, shift, direction)
+            value, jacobian = self.linear(row, place)
+
+            def correct():
+                step = self.correct(value, jacobian, normal, gap(x))
+                size = norm(step)
+                state = move(x, 1, step), jnp.maximum(first, size), size, direction
+                return state, jnp.zeros(2 + self.tests)
+
+            def glance():
+                tangent, length = self.tangent(jacobian, near)
+                seen = read(self, (tangent, length, self.test(row, place)))
+                onward = where(shift == 0, tangent, direction)
+                return (x, first, last, onward), jnp.stack(seen)
+
+            return jax.lax.cond(iterating, correct, glance)
+
+        differ = slopes and (self.curve.turns or self.tests > 0)
+        shifts = jnp.array([0.0] * (steps + 1) + [APART, -APART] * differ)
+        start = guess, zero, zero, (jnp.zeros(self.size),)
+        state, values = jax.lax.scan(once, start, (jnp.arange(len(shifts)) < steps, shifts))
+        found, first, last, direction = state
+        values = values[steps:]
+        change = (values[1] - values[-1]) / (2 * APART) if differ else 0 * values[0]
+        return found, first, last, (direction, tuple(values[0]), tuple(change))
+
+    def correct(self, value, jacobian, normal, gap):
         """Newton's step onto the curve, in the plane at distance `gap` along `normal`."""
-        value, jacobian = self.linear(row, vector)
         if self.scalar:
             return tuple(
                 scalar_solve([*jacobian, list(normal)], [*(-v for v in value), gap])
@@ -75,6 +130,9 @@ class Space:
         a crossing with another curve, and the tests. `near`: a vector not far from the
         tangent's line."""
         _, jacobian = self.linear(row, vector)
+        return *self.tangent(jacobian, near), self.test(row, vector)
+
+    def tangent(self, jacobian, near):
         if self.scalar:
             n = self.size
             normal = [
@@ -83,18 +141,15 @@ class Space:
                 for j in range(n)
             ]
             length = jnp.sqrt(sum(x * x for x in normal))
-            tangent = tuple(x / length for x in normal)
-        else:
-            matrix = jnp.concatenate([jacobian, near[0][None]])
-            # Two solves: the derivative of one with two right-hand sides is a batch of
-            # products on which XLA for CPUs has aborted.
-            unit = jnp.zeros(self.size).at[-1].set(1)
-            along = jnp.linalg.solve(matrix, unit)
-            across = jnp.linalg.solve(matrix, jnp.ones(self.size))
-            sign, _ = jnp.linalg.slogdet(jax.lax.stop_gradient(matrix))
-            tangent = (sign * along / jnp.linalg.norm(along),)
-            length = 1 / (1 + jnp.linalg.norm(across))
-        return tangent, length, self.test(row, vector)
+            return tuple(x / length for x in normal), length
+        matrix = jnp.concatenate([jacobian, near[0][None]])
+        # Two solves: the derivative of one with two right-hand sides is a batch of
+        # products on which XLA for CPUs has aborted.
+        unit = jnp.zeros(self.size).at[-1].set(1)
+        along = jnp.linalg.solve(matrix, unit)
+        across = jnp.linalg.solve(matrix, jnp.ones(self.size))
+        sign, _ = jnp.linalg.slogdet(jax.lax.stop_gradient(matrix))
+        return (sign * along / jnp.linalg.norm(along),), 1 / (1 + jnp.linalg.norm(across))
 
     def test(self, row, vector):
         """The values of the tests."""
@@ -107,25 +162,9 @@ class Space:
     def watch(self, row, near, vector):
         """The unit tangent with the orientation of the equations, what might vanish twice
         in one step, in the places of `read`, and how that changes along the tangent."""
-        if self.curve.linear is None:
-            direction, *_ = self.look(row, near, vector)
-            watched = lambda x: self._watched(row, near, x)
-            return direction, *jax.jvp(watched, (vector,), (direction,))
-
-        # By differences, since a second derivative of what is long takes long to compile;
-        # one loop for all three, so that they are compiled once.
-        def glance(direction, shift):
-            place = move(vector, shift, direction)
-            tangent, length, tests = self.look(row, near, place)
-            direction = where(shift == 0, tangent, direction)
-            return direction, jnp.stack(read(self, (tangent, length, tests)))
-
-        there = self.curve.turns or self.tests
-        shifts = jnp.array([0.0, APART, -APART] if there else [0.0])
-        nowhere = (jnp.zeros(self.size),)
-        direction, values = jax.lax.scan(glance, nowhere, shifts)
-        slopes = (values[1] - values[-1]) / (2 * APART) if there else 0 * values[0]
-        return direction, tuple(values[0]), tuple(slopes)
+        direction, *_ = self.look(row, near, vector)
+        watched = lambda x: self._watched(row, near, x)
+        return direction, *jax.jvp(watched, (vector,), (direction,))
 
     def _watched(self, row, near, vector):
         """The tangent, all that is dear in it, only if it is an event that the curve

@@ -1,7 +1,6 @@
 """One step along a curve: predicted, corrected, and accepted or not."""
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
@@ -115,20 +114,13 @@ def advance(space, capacity, lane):
     guess = where(lane.landing, lane.guess, move(point, stride, tangent))
     normal = where(lane.landing, lane.normal, tangent)
 
-    def newton(_, state):
-        x, first, _ = state
-        step = space.correct(row, x, normal, -dot(normal, move(x, -1, guess)))
-        size = norm(step)
-        return move(x, 1, step), jnp.maximum(first, size), size
-
-    zero = jnp.zeros_like(stride)
-    found, first, error = jax.lax.fori_loop(0, NEWTON, newton, (guess, zero, zero))
-
     opening = lane.count == 0
     # Bordered by a direction that the curve is orthogonal to, a matrix is singular.
     line = move(tangent, 1e-3, space.unpack(slanted(space.size)))
     line = where(opening, line, tangent)
-    direction, values, slopes = space.watch(row, line, found)
+    found, first, error, (direction, values, slopes) = space.settle(
+        row, guess, guess, normal, line, NEWTON
+    )
     agree = dot(direction, tangent)
     sigma = jnp.where(agree < 0, -1.0, 1.0)
     onward = tuple(sigma * x for x in direction)

@@ -47,7 +47,8 @@ def pose_cycle(verb, family, cycle, parameter, intervals, *, kinds=(Cycle,), fre
 
 def longest_period(verb, longest, cycle):
     """The checked period at which a curve from this cycle ends."""
-    longest = LONGEST * cycle.period if longest is None else longest
+    if longest is None:
+        return LONGEST * cycle.period  # NaN if the cycle was not found: see the result
     longest = real_array(verb, "longest", longest)
     if all(map(concrete, (longest, cycle.period))) and longest <= cycle.period:
         raise ValueError(
