@@ -33,6 +33,7 @@ EDGE = {
     "not a number": (np.nan, 1, 0, 0, 0, 0),
     "at the onset": (2 + 1e-10, 0, 0, 0, 0, 0),
     "a trace of bias": (1.5, 0, 0, 0, 0, 1e-9),
+    "beyond all numbers": (1e300, 0, 0, 0, 0, 0),
     "the least trace": (1.5, 0, 0, 0, 0, 1e-15),
 }
 
@@ -93,7 +94,9 @@ def test_two_roots_that_are_nearer_than_points_of_the_scan_are_both_found(solved
 def test_a_bad_number_spoils_its_own_member_of_a_batch_only(solved):
     assert solved[1]["negative"].result == RESULTS.negative
     assert solved[1]["not a number"].result == RESULTS.nonfinite
-    for name in ("negative", "not a number"):
+    # Its square is infinite: that no root is seen does not mean that there is none.
+    assert solved[1]["beyond all numbers"].result == RESULTS.not_converged
+    for name in ("negative", "not a number", "beyond all numbers"):
         assert np.isnan(solved[1][name].variance).all()
 
 

@@ -213,6 +213,7 @@ def test_what_does_not_fit_is_named(verb, message):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("compiled_in_haste")
 @pytest.mark.parametrize(
     "ensemble",
     [

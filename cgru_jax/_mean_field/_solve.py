@@ -87,7 +87,10 @@ def check_ensemble(verb, ensemble):
 def scalar(verb, name, value, *, complex_=False):
     """`value` as one number, which may be NaN: it is of one member of a batch."""
     kind = complex if complex_ else float
-    array = jnp.asarray(value)
+    try:
+        array = jnp.asarray(value)
+    except TypeError:
+        raise ValueError(f"{verb}: {name} must be a number, got {value!r}.") from None
     if array.shape != ():
         raise ValueError(
             f"{verb}: {name} must be one number, got shape {array.shape}: use jax.vmap."
@@ -172,6 +175,8 @@ def _brackets(excess, biased):
     (slots,) = jnp.nonzero(changes, size=CAPACITY, fill_value=len(x))
     ends = [x.at[slots + i].get(mode="fill", fill_value=jnp.nan) for i in (0, 1)]
     hidden = (jnp.abs(far) > NOISE) & (jnp.sign(far) != signs[0])
+    # A gain whose square is no number leaves nothing to see.
+    hidden |= jnp.any(jnp.isnan(values))
     return *ends, jnp.sum(changes), hidden
 
 
