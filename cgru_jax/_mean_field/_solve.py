@@ -55,9 +55,10 @@ def solve_mean_field(ensemble: AbstractEnsemble) -> MeanField:
 
     **Fails:** NaN and `result.nonfinite` or `negative` for such numbers in the ensemble;
     `no_root` if zero is the only root; `not_converged` if a root lies so near to zero (an
-    onset) or to another one (a fold) that it was not resolved, or if the inputs of an
-    LSTM's forget gates are so broad (a standard deviation beyond 14) that its stability is
-    no number, NaN; `capacity` for more roots than slots.
+    onset) or to another one (a fold) that it was not resolved, if a gain is so
+    large that its square is no number, or if the inputs of an LSTM's forget gates are so
+    broad (a standard deviation beyond 14) that its stability is none, NaN; `capacity` for
+    more roots than slots.
 
     A root with stability above one is no attractor, and without biases not the typical
     fixed point either: compare networks that settle only where the stability is below one.
