@@ -231,7 +231,7 @@ def _solve(program, kind, held, start, points):
         RESULTS.successful,
         (~finite, RESULTS.nonfinite),
         (good, RESULTS.successful),
-        (~jnp.any(converged), RESULTS.not_converged),
+        (~jnp.any(converged | merged), RESULTS.not_converged),
         (jnp.all(~converged | merged), RESULTS.merged),
         (jnp.all(~converged | merged | real), RESULTS.wrong_kind),
         (jnp.all(~converged | merged | real | flat | ~strict), RESULTS.degenerate),
