@@ -260,7 +260,11 @@ def test_beyond_the_threshold_the_first_state_decides_between_rest_and_chaos():
     wild = cgru.lyapunov_exponents(system, noise, steps=400, transient=100)
     still = cgru.lyapunov_exponents(system, 0.02 * noise, steps=400, transient=100)
     active = cgru.solve_constant_gate(ensemble).values[0]
-    np.testing.assert_allclose(jnp.mean(wild.state**2), active, rtol=0.4)  # one time only
+    # The variance of 500 units wanders between 0.04 and 0.19: the mean over 800 steps, some
+    # tens of independent times, is known to a tenth.
+    onward = lambda h, _: (h + system.residual(h), jnp.mean(h**2))
+    variances = jax.lax.scan(onward, wild.state, length=800)[1]
+    np.testing.assert_allclose(jnp.mean(variances), active, rtol=0.2)
     assert wild.exponents[0] > 0.1
     assert still.exponents[0] < 0
     assert jnp.mean(still.state**2) < 1e-6
