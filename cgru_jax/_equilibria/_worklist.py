@@ -256,10 +256,12 @@ def _judge(program, constants, n, columns, box, level, extent):
 
     # Across which coordinate, and where: off the middle, where symmetric systems have
     # their zeros.
-    axis, middle, most = jnp.full(jnp.shape(width), -1, jnp.int32), width, 0.0
+    axis, middle, most = jnp.full(jnp.shape(width), -1, jnp.int32), width, -0.5
     for j in range(n):
-        change = jnp.where(THIN * widths[j] >= width, v.weight[j] * widths[j], -1.0)
-        here = (code != _AGAIN) & ~(change <= most) if j else code != _AGAIN
+        change = v.weight[j] * widths[j]
+        change = jnp.where(jnp.isnan(change), jnp.inf, change)
+        change = jnp.where(THIN * widths[j] >= width, change, -1.0)
+        here = (code != _AGAIN) & (change > most)
         axis = jnp.where(here, jnp.int32(j), axis)
         middle = jnp.where(here, v.low[j] + 0.47 * widths[j], middle)
         most = jnp.where(here, change, most)
