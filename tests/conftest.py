@@ -24,14 +24,5 @@ os.environ.setdefault(
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import jax
-import pytest
 
 jax.config.update("jax_enable_x64", True)
-
-
-@pytest.fixture
-def compiled_in_haste():
-    """For a test that compiles far more than it computes: half of its time."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)

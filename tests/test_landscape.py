@@ -69,7 +69,6 @@ def test_the_complexity_and_the_typical_variance_are_what_they_should_be():
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("compiled_in_haste")
 def test_fixed_points_become_many_before_there_is_a_static_solution():
     rows = [(1, 5, 0, 0), (1, 20, 0, 0), (1, 2.7, 0, 0), (1, 1_000, 0, 0), (1, 20, -5, 0)]
     # On either side of 4/√3, from where on fixed points become many with a jump.

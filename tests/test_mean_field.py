@@ -136,7 +136,6 @@ RESET_GAINS = [2.9, 3.5, 5, 8, 20, 50]
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("compiled_in_haste")
 def test_folds_of_static_states_lie_where_they_should():
     rows = [(m, g) for m in FOLDS for g in RESET_GAINS] + [(0, 2.83), (0, 2.7), (1, 30)]
     found = each(lambda m, g: cgru.fold_gain(cgru.GRUEnsemble(g_h=9.0, m_r=m, g_r=g)), rows)
@@ -154,7 +153,6 @@ def test_folds_of_static_states_lie_where_they_should():
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("compiled_in_haste")
 def test_the_derivative_of_a_variance_is_the_implicit_one():
     def both(gains):
         found = cgru.solve_mean_field(cgru.GRUEnsemble(g_h=gains[0], g_r=gains[1]))
@@ -178,7 +176,6 @@ def test_the_derivative_of_a_variance_is_the_implicit_one():
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("compiled_in_haste")
 def test_all_roots_of_random_lstms_are_found_with_their_stability():
     rows = [(1, 1, 1, 3, 0), (2, 2, 2, 4, 1), (4.8, 0, 0, 1.998, 0), (4.4, 0, 0, 1.998, 0)]
     rows += [(60, 1, 1, 4, 0)]
@@ -199,7 +196,6 @@ def test_all_roots_of_random_lstms_are_found_with_their_stability():
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("compiled_in_haste")
 def test_where_the_reset_gate_comes_last_the_roots_differ():
     random_gru = lambda h, r: cgru.ResetAfterGRUEnsemble(g_h=h, g_r=r)
     found = each(lambda *row: cgru.solve_mean_field(random_gru(*row)), [(3, 2), (1.95, 5)])

@@ -213,7 +213,6 @@ def test_what_does_not_fit_is_named(verb, message):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("compiled_in_haste")
 @pytest.mark.parametrize(
     "ensemble",
     [
@@ -271,7 +270,6 @@ def test_beyond_the_threshold_the_first_state_decides_between_rest_and_chaos():
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("compiled_in_haste")
 def test_the_threshold_moves_with_the_reset_gain_at_its_derivative():
     at = lambda g_r: cgru.dynamic_threshold(cgru.GRUEnsemble(g_h=1, g_r=g_r), lags=64).gain
     both = jax.jit(lambda g_r: jax.jvp(at, (g_r,), (1.0,)))

@@ -60,7 +60,6 @@ def test_coefficients_keep_gates_that_let_next_to_nothing_go():
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("compiled_in_haste")
 def test_the_edges_of_lstms_are_where_they_should_be():
     rows = [(1, 1, 1, 3, 0), (2, 2, 2, 4, 1), (4.8, 0, 0, 1.998, 0), (20, 1, 1, 4, 0)]
     variances = [0.05022411, 0.17260319, 0.02439730, 0.135]
@@ -97,7 +96,6 @@ def test_eigenvalues_gather_near_one():
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("compiled_in_haste")
 def test_the_derivative_of_the_edge_is_that_of_its_equation():
     # At a given variance and without update gate spread: ε = z₀ (√κ − 1) in closed form.
     def excess(m_z):

@@ -37,7 +37,6 @@ def told(arguments, capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("compiled_in_haste")
 def test_numbers_come_as_one_document(tmp_path, capsys):
     found = told(f"spectrum g_h=3 g_r=2 g_z=10 --out {tmp_path}", capsys)
     (state,) = found["static_states"]
@@ -50,7 +49,6 @@ def test_numbers_come_as_one_document(tmp_path, capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("compiled_in_haste")
 def test_thresholds_come_with_what_became_of_them(tmp_path, capsys):
     found = told(f"phase-diagram --points 2 --largest 20 --out {tmp_path}", capsys)
     # At g_r = 1 all begins where zero loses its stability; the others as printed by

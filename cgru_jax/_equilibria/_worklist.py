@@ -233,7 +233,8 @@ def search(
 
 def _judge(program, constants, n, columns, box, level, extent):
     """What becomes of a block of boxes: what is left of them (all of the enlarged box for a
-    zero), what proves a zero in it, where to split across which axis, a code, the level."""
+    zero), what proves a zero in it, where to split across which axis (−1: whole), a code,
+    the level."""
     lowest, highest = [box[j] for j in range(n)], [box[n + j] for j in range(n)]
     v = examine(program, constants(columns), lowest, highest)
     widths = [b - a for a, b in zip(v.low, v.high, strict=True)]
@@ -256,15 +257,16 @@ def _judge(program, constants, n, columns, box, level, extent):
 
     # Across which coordinate, and where: off the middle, where symmetric systems have
     # their zeros.
-    axis, middle, most = jnp.full(jnp.shape(width), -1, jnp.int32), width, -0.5
+    axis, middle, most = jnp.int32(0), width, -0.5
     for j in range(n):
         change = v.weight[j] * widths[j]
         change = jnp.where(jnp.isnan(change), jnp.inf, change)
         change = jnp.where(THIN * widths[j] >= width, change, -1.0)
-        here = (code != _AGAIN) & (change > most)
+        here = change > most
         axis = jnp.where(here, jnp.int32(j), axis)
         middle = jnp.where(here, v.low[j] + 0.47 * widths[j], middle)
         most = jnp.where(here, change, most)
+    axis = jnp.where(code == _AGAIN, jnp.int32(-1), axis)
     ends = [
         jnp.where(zero, a, b)
         for a, b in zip([*v.outer_low, *v.outer_high], [*v.low, *v.high], strict=True)
